@@ -1,0 +1,2 @@
+//! The Strongroom daemon and command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! AES-256 in interleaved lanes, GMAC and CMAC, and the choice of backend. Layer 0.

@@ -1,0 +1,1 @@
+//! Master keys behind PKCS#11. Layer 2.

@@ -1,0 +1,1 @@
+//! Sealers and openers of streams, files, ranges and batches. Layer 2.

@@ -1,0 +1,1 @@
+//! Secrets as types: locked, wiped on drop, never printed, never cloned, compared in constant time.
