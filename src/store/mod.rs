@@ -1,1 +1,24 @@
-//! Where sealed blobs, wrapped keys and the catalog live. What it holds is sealed or opaque. Layer 2.
+//! Where sealed blobs, wrapped keys and the catalog live. Layer 2.
+//!
+//! Three roles, three traits, and no operation needs two of them to change at one instant:
+//!
+//! - [`BlobStore`] holds sealed bytes under names nobody uses twice,
+//! - [`KeyStore`] holds key records; it alone says what can be opened,
+//! - [`Catalog`] holds buckets and objects; it alone says what exists.
+//!
+//! Everything here is sealed or opaque: this module names no cipher, no secret and no key.
+//! Time is passed in (`now_ms`, Unix milliseconds), so that whoever calls owns the clock.
+
+mod blob;
+mod catalog;
+mod error;
+mod keys;
+
+pub use blob::{BlobReader, BlobRef, BlobStore, BlobWriter, Locator, incarnation_of, shard_of};
+pub use catalog::{
+    Bucket, Catalog, Commit, CommitError, DeleteBucketError, Garbage, GenerationState,
+    KeyStoreSeen, ListItem, ListPage, ListQuery, ListedObject, ObjectRow, ObjectView, Precondition,
+    Standing, after_prefix, common_prefix,
+};
+pub use error::StoreError;
+pub use keys::{KeyRow, KeyStore, KeyView, MasterRow, NewKeyRecord, ScanBy, StoreIdentity};
