@@ -1,0 +1,109 @@
+//! The encryption context: everything a wrapped data key is bound to.
+
+use super::error::KeyError;
+use crate::id::{BucketId, InstanceId, RootId};
+
+/// Who holds what it takes to open an object; a byte of its data key record and of its context (F-41).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mode {
+    /// Under the bucket key alone.
+    Managed = 1,
+    /// Under a key that comes with the request, and that under the bucket key.
+    Customer = 2,
+    /// Under a bucket key of a root the caller named.
+    Kms = 3,
+    /// As managed, for blobs of suite 0, whose data is authenticated but readable.
+    Plain = 4,
+    /// Under the 32 bytes of a key file, with no HSM.
+    KeyFile = 5,
+}
+
+impl Mode {
+    /// The byte written in records and contexts.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Managed => 1,
+            Self::Customer => 2,
+            Self::Kms => 3,
+            Self::Plain => 4,
+            Self::KeyFile => 5,
+        }
+    }
+
+    /// The mode a record's byte names, if this build knows it.
+    #[must_use]
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Managed),
+            2 => Some(Self::Customer),
+            3 => Some(Self::Kms),
+            4 => Some(Self::Plain),
+            5 => Some(Self::KeyFile),
+            _ => None,
+        }
+    }
+}
+
+/// What one data key is bound to. It comes from the request and the catalog, never from the record
+/// (F-43).
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// How the object is protected.
+    pub mode: Mode,
+    /// The real bucket, also in the direct tier; 16 zero bytes in [`Mode::KeyFile`].
+    pub bucket: BucketId,
+    /// The write of the object that this key is for.
+    pub instance: InstanceId,
+    /// The object key's bytes as decoded from the URL, not normalised; the caller's own context at
+    /// the envelope door; empty in sealed files. At most 65,535 bytes.
+    pub object_key: &'a [u8],
+    /// [`Mode::Kms`] only: see [`kms_key_id`]. Empty otherwise.
+    pub kms_key_id: &'a [u8],
+    /// See [`encode_encryption_context`]; empty if there is none.
+    pub encryption_context: &'a [u8],
+}
+
+/// The key id of [`Mode::Kms`]: the resolved root in lower-case hexadecimal, never an alias (F-45).
+#[must_use]
+pub fn kms_key_id(root: RootId) -> String {
+    root.to_string()
+}
+
+/// Encodes name and value pairs as the encryption context: sorted by the names' UTF-8 bytes, so
+/// that the order in which a caller lists them does not matter. No pair at all is the empty string (F-46).
+///
+/// # Errors
+/// [`KeyError::Malformed`]: a name occurs twice, or the encoding is longer than 65,535 bytes.
+pub fn encode_encryption_context(pairs: &[(&str, &str)]) -> Result<Vec<u8>, KeyError> {
+    if pairs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut sorted = pairs.to_vec();
+    sorted.sort_unstable_by_key(|(name, _)| name.as_bytes());
+    if sorted.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+        return Err(KeyError::Malformed(
+            "a name occurs twice in the encryption context",
+        ));
+    }
+    let count = u16::try_from(sorted.len()).map_err(|_| TOO_LONG)?;
+    let mut out = count.to_le_bytes().to_vec();
+    for (name, value) in sorted {
+        for field in [name, value] {
+            out.extend(length(field.as_bytes())?);
+            out.extend(field.as_bytes());
+        }
+    }
+    length(&out)?;
+    Ok(out)
+}
+
+fn length(field: &[u8]) -> Result<[u8; 2], KeyError> {
+    u16::try_from(field.len())
+        .map(u16::to_le_bytes)
+        .map_err(|_| TOO_LONG)
+}
+
+const TOO_LONG: KeyError =
+    KeyError::Malformed("an object key or encryption context is longer than 65,535 bytes");
