@@ -1,0 +1,71 @@
+# Strongroom: what a person types. Each target is thin; the work is done by cargo and the scripts it names.
+
+# The daemon's protocol crate declares Rust 1.96 and builds on 1.95; cargo has a flag for that and no setting.
+RUSTC_MINOR := $(shell rustc --version | sed -E 's/rustc 1\.([0-9]+).*/\1/')
+CARGO_SERVER_FLAGS := $(if $(filter $(shell test $(RUSTC_MINOR) -ge 96 && echo new),new),,--ignore-rust-version)
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+STRONGROOM := $(TARGET)/release/strongroom
+ADDR ?= 127.0.0.1:9000
+DIR ?= dev
+
+export CARGO_SERVER_FLAGS STRONGROOM
+# The test clients (boto3, aws) live in an environment of their own.
+export PATH := $(CURDIR)/target/venv/bin:$(PATH)
+
+.PHONY: help setup build serve test lint docs tests bench bench-smoke tour crash two-of-three clean-dev
+
+help:
+	@echo "make serve         set up and serve S3 on $(ADDR), directory $(DIR)"
+	@echo "make test          set up and check everything, as CI does"
+	@echo "make bench         measure the library"
+	@echo "make tour          run the README's tour and compare what it prints"
+	@echo "make crash         kill and fail every system call of the write path, in full"
+	@echo "make two-of-three  show that any two of data, keys and token open nothing"
+	@echo "make setup         install what is missing, build target/release/strongroom"
+
+setup:
+	.ci/setup serve
+	$(MAKE) --no-print-directory build
+
+build:
+	cargo build --release --package strongroom-server $(CARGO_SERVER_FLAGS)
+
+serve: setup
+	$(STRONGROOM) dev --dir $(DIR) --listen $(ADDR)
+
+test:
+	.ci/setup test
+	$(MAKE) --no-print-directory lint docs build tests bench-smoke two-of-three tour
+	tests/crash/run.sh --share
+
+# The library alone with no feature, its own, and all; then the workspace.
+lint:
+	cargo fmt --all --check
+	cargo clippy --all-targets --no-default-features -- -D warnings
+	cargo clippy --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets --all-features $(CARGO_SERVER_FLAGS) -- -D warnings
+
+docs:
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
+
+tests:
+	cargo test --doc --release --all-features
+	cargo nextest run --release --workspace --all-features $(CARGO_SERVER_FLAGS)
+
+bench:
+	cargo bench --all-features
+
+bench-smoke:
+	cargo bench --all-features -- --test
+
+tour: build
+	tests/tour.py README.md
+
+crash: build
+	tests/crash/run.sh
+
+two-of-three: build
+	tests/two_of_three.py
+
+clean-dev:
+	rm -rf $(DIR)
