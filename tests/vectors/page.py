@@ -2,6 +2,9 @@
 
 import re
 
+from cases_bucket import bucket_case
+from cases_file import file_case
+from cases_record import record_case
 from format1 import *
 
 
@@ -73,7 +76,7 @@ def blob(suite):
 
 def record(mode, about):
     def make(e, v):
-        fields, data, outcome = v.record_case(mode)
+        fields, data, outcome = record_case(mode)
         facts, results = dict(fields), dict(outcome)
         context = rescue.context_bytes(
             mode, facts["bucket"], facts["instance"], facts.get("object-key", b""), facts.get("kms-key-id", b""),
@@ -116,7 +119,7 @@ def record(mode, about):
 def bucket(roots, **case):
     def make(e, v):
         chosen = [getattr(v, name) for name in roots]
-        _, data, fields = v.bucket_case(chosen, **case)
+        _, data, fields = bucket_case(chosen, **case)
         facts = dict(fields)
         e.input("secret", facts["secret"])
         for mk_id, version, strategy, key in chosen:
@@ -225,7 +228,7 @@ def file_token(e, v):
     e.input("DK", v.DK)
     e.input("record salt", v.RECORD_SALT)
     e.input("blob salt", v.SALT)
-    file_rows(e, v.file_case())
+    file_rows(e, file_case())
     return "\"hello\" under the token: the bucket key record with one wrap of section 4.1, a data key record of mode 1 in state 2, the blob of suite 1 of section 2.4."
 
 
@@ -234,7 +237,7 @@ def file_keyfile(e, v):
     e.input("DK", v.DK)
     e.input("record salt", v.RECORD_SALT)
     e.input("blob salt", v.SALT)
-    file_rows(e, v.file_case(key_file=True))
+    file_rows(e, file_case(key_file=True))
     return "\"hello\" under a key file: the data key record of mode 5 of section 3.1, the blob of suite 1 of section 2.4."
 
 
