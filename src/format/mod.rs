@@ -1,1 +1,101 @@
 //! Format 1: header, layout, derivation, segments, manifests. Bytes in, bytes out, no I/O. Layer 1.
+//!
+//! The rules cited as F-nn are those of `docs/FORMAT.md`. A blob is read in the order of F-26:
+//! [`parse_header`], then [`BlobShape::from_len`], both without a key; then [`OpenKeys::open`], which
+//! checks the commitment; then [`OpenKeys::open_segment`] for each segment. Sealing is
+//! [`SealKeys::create`] with a [`Salt::fresh`], then [`SealKeys::seal_segment`].
+//!
+//! Two types for the two directions, because keys of an opened blob must never seal: a second
+//! content under the same data key and salt voids the integrity of both (F-32).
+
+mod header;
+mod layout;
+mod list;
+mod manifest;
+mod salt;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+pub use header::{Header, parse_header};
+pub use layout::{BlobShape, sealed_len};
+pub use list::NamedList;
+pub use manifest::{Manifest, ManifestBytes, PartEntry};
+pub use salt::Salt;
+pub use segment::{OpenKeys, SealKeys};
+
+/// The algorithms a blob is sealed with (F-11).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum Suite {
+    /// Authenticated plaintext: for buckets opened for it and as a measuring baseline.
+    PlainGmac = 0,
+    /// AES-256 in 64 interleaved CBC lanes with GMAC: the default.
+    Cbc64Gmac = 1,
+    /// AES-256-GCM. Known to layouts and manifests; sealing and opening are not built in.
+    Gcm = 2,
+}
+
+impl Suite {
+    /// The suite of a suite byte, whether it is built in or not.
+    fn from_byte(byte: u8) -> Result<Self, FormatError> {
+        match byte {
+            0 => Ok(Suite::PlainGmac),
+            1 => Ok(Suite::Cbc64Gmac),
+            2 => Ok(Suite::Gcm),
+            _ => Err(FormatError::Unsupported("suite above 2")),
+        }
+    }
+
+    /// This suite, if it is built in.
+    fn built_in(self) -> Result<Self, FormatError> {
+        match self {
+            Suite::PlainGmac | Suite::Cbc64Gmac => Ok(self),
+            Suite::Gcm => Err(FormatError::Unsupported(
+                "suite 2, AES256-GCM, is not built in",
+            )),
+        }
+    }
+
+    /// `log2(lanes)` of F-11.
+    fn lanes_byte(self) -> u8 {
+        match self {
+            Suite::Cbc64Gmac => 6,
+            Suite::PlainGmac | Suite::Gcm => 0,
+        }
+    }
+}
+
+/// Why bytes could not be read or written. The first three are the error classes of F-04.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FormatError {
+    /// The public structure is wrong, found without any key. Says which field.
+    #[error("malformed: {0}")]
+    Malformed(&'static str),
+    /// A format, version or suite this build does not know. Says which.
+    #[error("unsupported: {0}")]
+    Unsupported(&'static str),
+    /// Not sealed by this key, or changed since. Says nothing else on purpose.
+    #[error("not authentic")]
+    Unauthentic,
+    /// The caller broke a rule of the function it called; nothing was read or written.
+    #[error("wrong use: {0}")]
+    Misuse(&'static str),
+    /// The kernel's random source cannot be read.
+    #[error("the kernel's random source cannot be read: {0}")]
+    Random(getrandom::Error),
+}
+
+/// Plaintext bytes of every segment but the last, which has fewer (F-15).
+pub const SEGMENT_LEN: usize = 65_536;
+/// Bytes of every sealed segment but the last.
+pub const SEALED_SEGMENT_LEN: usize = SEGMENT_LEN + TAG_LEN;
+/// Bytes of a blob's header (F-10).
+pub const HEADER_LEN: usize = 80;
+/// Bytes of a tag.
+pub const TAG_LEN: usize = crate::cipher::TAG_LEN;
+/// Segments of the largest blob (F-25).
+pub const MAX_SEGMENTS: u64 = 1 << 28;
+/// Highest part number of a multipart object, and most parts of one (F-12, F-82).
+pub const MAX_PARTS: u32 = 10_000;

@@ -1,0 +1,129 @@
+//! Suite 1, `AES256-CBC64-GMAC`: one segment encrypted in 64 lanes, then authenticated (F-17 to
+//! F-21).
+
+use aes::{Aes256Dec, Aes256Enc, cipher::KeyInit};
+
+use super::{BLOCK_LEN, Backend, Gmac, Position, TAG_LEN, Unauthentic, lanes, wipe_stack};
+
+/// The expanded keys of a blob, to seal with. The variant is the backend that expanded them, so a
+/// segment is sealed without asking the CPU again.
+pub(crate) enum Cbc64Sealer {
+    Portable(Box<Keys<Aes256Enc>>),
+}
+
+impl Cbc64Sealer {
+    pub(crate) fn new(backend: Backend, enc: &[u8; 32], iv: &[u8; 32], mac: &[u8; 32]) -> Self {
+        match backend {
+            Backend::Portable => Self::Portable(Keys::new(enc, iv, mac)),
+        }
+    }
+
+    /// Writes the ciphertext of `plain` to `out` and returns its tag. `out` has the length of
+    /// `plain` for a segment before the last and [`Cbc64Sealer::padded_len`] for the last.
+    pub(crate) fn seal(&self, at: Position, plain: &[u8], out: &mut [u8]) -> [u8; TAG_LEN] {
+        match self {
+            Self::Portable(keys) => {
+                let tag = keys.seal(at, plain, out);
+                wipe_stack();
+                tag
+            }
+        }
+    }
+
+    /// Ciphertext bytes of a last segment of `len` plaintext bytes (F-18).
+    pub(crate) fn padded_len(len: usize) -> usize {
+        lanes::padded_len(len)
+    }
+}
+
+/// The expanded keys of a blob, to open with.
+pub(crate) enum Cbc64Opener {
+    Portable(Box<Keys<Aes256Dec>>),
+}
+
+impl Cbc64Opener {
+    pub(crate) fn new(backend: Backend, enc: &[u8; 32], iv: &[u8; 32], mac: &[u8; 32]) -> Self {
+        match backend {
+            Backend::Portable => Self::Portable(Keys::new(enc, iv, mac)),
+        }
+    }
+
+    /// Verifies the tag, then decrypts `sealed` (without the tag; a whole number of blocks, at least
+    /// one) into `out` of the same length, then takes the padding off a last segment. Returns the
+    /// plaintext length. On failure the caller wipes `out`.
+    pub(crate) fn open(
+        &self,
+        at: Position,
+        sealed: &[u8],
+        tag: &[u8; TAG_LEN],
+        out: &mut [u8],
+    ) -> Result<usize, Unauthentic> {
+        match self {
+            Self::Portable(keys) => {
+                let len = keys.open(at, sealed, tag, out);
+                wipe_stack();
+                len
+            }
+        }
+    }
+}
+
+pub(crate) struct Keys<Aes> {
+    data: Aes,
+    iv: Aes256Enc,
+    mac: Gmac,
+}
+
+impl<Aes: KeyInit + aes::cipher::KeySizeUser<KeySize = aes::cipher::consts::U32>> Keys<Aes> {
+    fn new(enc: &[u8; 32], iv: &[u8; 32], mac: &[u8; 32]) -> Box<Self> {
+        Box::new(Self {
+            data: Aes::new(enc.into()),
+            iv: Aes256Enc::new(iv.into()),
+            mac: Gmac::new(mac),
+        })
+    }
+}
+
+impl Keys<Aes256Enc> {
+    #[inline(never)]
+    fn seal(&self, at: Position, plain: &[u8], out: &mut [u8]) -> [u8; TAG_LEN] {
+        lanes::encrypt(&self.data, &lanes::ivs(&self.iv, at), plain, out);
+        self.mac.tag(at, out)
+    }
+}
+
+impl Keys<Aes256Dec> {
+    #[inline(never)]
+    fn open(
+        &self,
+        at: Position,
+        sealed: &[u8],
+        tag: &[u8; TAG_LEN],
+        out: &mut [u8],
+    ) -> Result<usize, Unauthentic> {
+        self.mac.verify(at, sealed, tag)?;
+        lanes::decrypt(&self.data, &lanes::ivs(&self.iv, at), sealed, out);
+        if at.last {
+            unpadded_len(out)
+        } else {
+            Ok(out.len())
+        }
+    }
+}
+
+/// The length without PKCS#7 padding; looked at only after the tag (F-26 step 7).
+fn unpadded_len(plain: &[u8]) -> Result<usize, Unauthentic> {
+    let &[.., last] = plain else {
+        return Err(Unauthentic);
+    };
+    let padding = usize::from(last);
+    if !(1..=BLOCK_LEN).contains(&padding) || padding > plain.len() {
+        return Err(Unauthentic);
+    }
+    let (text, padded) = plain.split_at(plain.len() - padding);
+    if padded.iter().all(|&byte| byte == last) {
+        Ok(text.len())
+    } else {
+        Err(Unauthentic)
+    }
+}

@@ -1,0 +1,192 @@
+//! 64 interleaved CBC chains over one segment (ISO/IEC 10116 interleave; F-17): row by row of 1,024
+//! bytes, CBC over a wide block of 64 AES calls.
+//!
+//! The loops run inside the AES crate's own target-feature function (its backend closures), so the
+//! round keys are set up once for a segment and a row is one batch. XOR works on the flat row:
+//! block by block it would store 16 bytes where the next load takes 64, and stall.
+
+use aes::{
+    Aes256Dec, Aes256Enc,
+    cipher::{
+        BlockCipherDecBackend, BlockCipherDecClosure, BlockCipherDecrypt, BlockCipherEncBackend,
+        BlockCipherEncClosure, BlockCipherEncrypt, BlockSizeUser, InOutBuf,
+        array::{sizes::U16, typenum::Unsigned},
+    },
+};
+use zeroize::Zeroize;
+
+use super::{BLOCK_LEN, Block, Position, Row};
+
+/// Lanes of a segment.
+pub(super) const LANES: usize = 64;
+/// Bytes of one block of each lane.
+pub(super) const ROW_LEN: usize = LANES * BLOCK_LEN;
+
+/// The IVs of a segment's lanes: `AES(K_iv, le64 i || le32 lane || le32 final)` (F-19).
+pub(super) fn ivs(aes: &Aes256Enc, at: Position) -> Row {
+    let mut ivs = Row::default();
+    for (iv, lane) in ivs.iter_mut().zip(0..) {
+        *iv = at.iv_input(lane);
+    }
+    aes.encrypt_blocks(&mut ivs);
+    ivs
+}
+
+/// Encrypts `plain` into `out`. If `out` is longer, it is so by the PKCS#7 padding (F-18): a whole
+/// number of blocks, 1 to 16 bytes more than `plain`.
+pub(super) fn encrypt(aes: &Aes256Enc, ivs: &Row, plain: &[u8], out: &mut [u8]) {
+    debug_assert!(out.len().is_multiple_of(BLOCK_LEN));
+    debug_assert!(out.len() == plain.len() || out.len() == padded_len(plain.len()));
+    aes.encrypt_with_backend(Encrypt { ivs, plain, out });
+}
+
+/// Decrypts `sealed`, a whole number of blocks, into `out` of the same length; padding stays.
+pub(super) fn decrypt(aes: &Aes256Dec, ivs: &Row, sealed: &[u8], out: &mut [u8]) {
+    debug_assert!(sealed.len().is_multiple_of(BLOCK_LEN));
+    debug_assert_eq!(out.len(), sealed.len());
+    aes.decrypt_with_backend(Decrypt { ivs, sealed, out });
+}
+
+/// Length with PKCS#7 padding: 1 to 16 bytes more.
+pub(super) fn padded_len(len: usize) -> usize {
+    (len / BLOCK_LEN + 1) * BLOCK_LEN
+}
+
+struct Encrypt<'a> {
+    ivs: &'a Row,
+    plain: &'a [u8],
+    out: &'a mut [u8],
+}
+
+impl BlockSizeUser for Encrypt<'_> {
+    type BlockSize = U16;
+}
+
+impl BlockCipherEncClosure for Encrypt<'_> {
+    #[inline(always)]
+    fn call<B: BlockCipherEncBackend<BlockSize = U16>>(self, backend: &B) {
+        let Self { ivs, plain, out } = self;
+        let padding = out.len() - plain.len();
+        let (plain_rows, plain_tail) = plain.as_chunks::<ROW_LEN>();
+        let (out_rows, out_tail) = out.split_at_mut(plain_rows.len() * ROW_LEN);
+        let mut chain = ivs;
+        for (plain, out) in plain_rows.iter().zip(rows_mut(out_rows)) {
+            let bytes = Block::slice_as_flattened_mut(out);
+            let chained = Block::slice_as_flattened(chain);
+            for i in 0..ROW_LEN {
+                bytes[i] = plain[i] ^ chained[i];
+            }
+            encrypt_row(backend, out, LANES);
+            chain = out;
+        }
+        if !out_tail.is_empty() {
+            let mut row = Row::default();
+            let bytes = Block::slice_as_flattened_mut(&mut row);
+            bytes[..plain_tail.len()].copy_from_slice(plain_tail);
+            bytes[plain_tail.len()..out_tail.len()].fill(u8::try_from(padding).unwrap_or(0));
+            for (byte, chained) in bytes.iter_mut().zip(Block::slice_as_flattened(chain)) {
+                *byte ^= chained;
+            }
+            encrypt_row(backend, &mut row, out_tail.len() / BLOCK_LEN);
+            out_tail.copy_from_slice(&Block::slice_as_flattened(&row)[..out_tail.len()]);
+        }
+    }
+}
+
+/// Encrypts at least the first `lanes` blocks.
+#[inline(always)]
+fn encrypt_row<B: BlockCipherEncBackend<BlockSize = U16>>(
+    backend: &B,
+    row: &mut Row,
+    lanes: usize,
+) {
+    let (batches, tail) =
+        InOutBuf::from(&mut row[..lanes_to_run::<B::ParBlocksSize>(lanes)]).into_chunks();
+    for batch in batches {
+        backend.encrypt_par_blocks(batch);
+    }
+    backend.encrypt_tail_blocks(tail);
+}
+
+struct Decrypt<'a> {
+    ivs: &'a Row,
+    sealed: &'a [u8],
+    out: &'a mut [u8],
+}
+
+impl BlockSizeUser for Decrypt<'_> {
+    type BlockSize = U16;
+}
+
+impl BlockCipherDecClosure for Decrypt<'_> {
+    #[inline(always)]
+    fn call<B: BlockCipherDecBackend<BlockSize = U16>>(self, backend: &B) {
+        let Self { ivs, sealed, out } = self;
+        let (sealed_rows, sealed_tail) = rows(sealed);
+        let (out_rows, out_tail) = out.split_at_mut(sealed_rows.len() * ROW_LEN);
+        let mut chain = ivs;
+        for (sealed, out) in sealed_rows.iter().zip(rows_mut(out_rows)) {
+            decrypt_row(backend, sealed, out, LANES);
+            let bytes = Block::slice_as_flattened_mut(out);
+            let chained = Block::slice_as_flattened(chain);
+            for i in 0..ROW_LEN {
+                bytes[i] ^= chained[i];
+            }
+            chain = sealed;
+        }
+        if !out_tail.is_empty() {
+            let mut from = Row::default();
+            Block::slice_as_flattened_mut(&mut from)[..sealed_tail.len()]
+                .copy_from_slice(sealed_tail);
+            let mut row = Row::default();
+            decrypt_row(backend, &from, &mut row, out_tail.len() / BLOCK_LEN);
+            let bytes = Block::slice_as_flattened_mut(&mut row);
+            let chained = Block::slice_as_flattened(chain);
+            for (i, out) in out_tail.iter_mut().enumerate() {
+                *out = bytes[i] ^ chained[i];
+            }
+            bytes.zeroize();
+        }
+    }
+}
+
+/// Decrypts at least the first `lanes` blocks.
+#[inline(always)]
+fn decrypt_row<B: BlockCipherDecBackend<BlockSize = U16>>(
+    backend: &B,
+    sealed: &Row,
+    out: &mut Row,
+    lanes: usize,
+) {
+    let run = lanes_to_run::<B::ParBlocksSize>(lanes);
+    let (batches, tail) = InOutBuf::new(&sealed[..run], &mut out[..run])
+        .expect("both have the same length")
+        .into_chunks();
+    for batch in batches {
+        backend.decrypt_par_blocks(batch);
+    }
+    backend.decrypt_tail_blocks(tail);
+}
+
+/// A backend takes a batch at full speed and what is left over block by block: from a quarter of a
+/// batch on it is cheaper to run the batch over lanes whose results nobody reads.
+#[inline(always)]
+fn lanes_to_run<Batch: Unsigned>(lanes: usize) -> usize {
+    let over = lanes % Batch::USIZE;
+    if over * 4 > Batch::USIZE {
+        (lanes - over + Batch::USIZE).min(LANES)
+    } else {
+        lanes
+    }
+}
+
+fn rows(bytes: &[u8]) -> (&[Row], &[u8]) {
+    let full = bytes.len() / ROW_LEN * ROW_LEN;
+    let (blocks, _) = Block::slice_as_chunks(&bytes[..full]);
+    (Row::slice_as_chunks(blocks).0, &bytes[full..])
+}
+
+fn rows_mut(bytes: &mut [u8]) -> &mut [Row] {
+    let (blocks, _) = Block::slice_as_chunks_mut(bytes);
+    Row::slice_as_chunks_mut(blocks).0
+}

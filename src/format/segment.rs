@@ -1,0 +1,265 @@
+//! The keys of one blob, and its segments sealed and opened (F-13 to F-28).
+
+use std::fmt;
+
+use zeroize::Zeroize;
+
+use super::{
+    FormatError, HEADER_LEN, Header, MAX_SEGMENTS, SEALED_SEGMENT_LEN, SEGMENT_LEN, Salt, Suite,
+    TAG_LEN, parse_header,
+};
+use crate::{
+    cipher::{Backend, Cbc64Opener, Cbc64Sealer, Gmac, Position, wipe_stack},
+    secret::Secret,
+};
+
+/// The expanded keys of a new blob. Wiped on drop; segments may be sealed in parallel.
+pub struct SealKeys {
+    cipher: SealCipher,
+}
+
+enum SealCipher {
+    PlainGmac(Box<Gmac>),
+    Cbc64Gmac(Cbc64Sealer),
+}
+
+impl SealKeys {
+    /// Derives the keys of a blob and makes its header. `salt` is used up: one salt, one blob.
+    ///
+    /// # Errors
+    /// [`FormatError::Unsupported`]: the suite is not built in. [`FormatError::Misuse`]: `part` is
+    /// above 10,000.
+    pub fn create(
+        dk: &Secret<32>,
+        suite: Suite,
+        part: u32,
+        salt: Salt,
+    ) -> Result<(Self, [u8; HEADER_LEN]), FormatError> {
+        Self::create_on(Backend::detect(), dk, suite, part, salt)
+    }
+
+    /// As [`SealKeys::create`], with a backend of the caller's choice: for tests and measurements.
+    ///
+    /// # Errors
+    /// As [`SealKeys::create`].
+    pub fn create_on(
+        backend: Backend,
+        dk: &Secret<32>,
+        suite: Suite,
+        part: u32,
+        salt: Salt,
+    ) -> Result<(Self, [u8; HEADER_LEN]), FormatError> {
+        suite.built_in()?;
+        if part > super::MAX_PARTS {
+            return Err(FormatError::Misuse("part numbers go up to 10,000"));
+        }
+        let header = Header { suite, part, salt };
+        let cipher = SealCipher::expand(backend, dk, &header);
+        let bytes = header.encode(dk);
+        wipe_stack();
+        Ok((Self { cipher: cipher? }, bytes))
+    }
+
+    /// The suite.
+    #[must_use]
+    pub fn suite(&self) -> Suite {
+        match self.cipher {
+            SealCipher::PlainGmac(_) => Suite::PlainGmac,
+            SealCipher::Cbc64Gmac(_) => Suite::Cbc64Gmac,
+        }
+    }
+
+    /// Seals segment `index` and returns the bytes written to `out`: ciphertext, then tag.
+    ///
+    /// `plain` is the whole segment, never a piece of it (F-28): 65,536 bytes, or fewer if it is the
+    /// last. Each index is sealed once. `out` has room for the sealed segment, at most 65,552 bytes.
+    ///
+    /// # Errors
+    /// [`FormatError::Misuse`], and nothing is written: `plain` is not a whole segment, `out` is too
+    /// short, or `index` is beyond the largest blob.
+    pub fn seal_segment(
+        &self,
+        index: u64,
+        last: bool,
+        plain: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, FormatError> {
+        if last && plain.len() >= SEGMENT_LEN {
+            return Err(FormatError::Misuse("a last segment is shorter than 65,536"));
+        }
+        if !last && plain.len() != SEGMENT_LEN {
+            return Err(FormatError::Misuse("only the last segment may be partial"));
+        }
+        if index >= MAX_SEGMENTS || index == MAX_SEGMENTS - 1 && !last {
+            return Err(FormatError::Misuse("a blob has at most 2^28 segments"));
+        }
+        let len = match self.cipher {
+            SealCipher::Cbc64Gmac(_) if last => Cbc64Sealer::padded_len(plain.len()),
+            _ => plain.len(),
+        };
+        let Some((body, tag)) = out.split_at_mut_checked(len) else {
+            return Err(FormatError::Misuse("no room for the sealed segment"));
+        };
+        let Some(tag) = tag.first_chunk_mut::<TAG_LEN>() else {
+            return Err(FormatError::Misuse("no room for the sealed segment"));
+        };
+        let at = Position { index, last };
+        *tag = match &self.cipher {
+            SealCipher::PlainGmac(mac) => {
+                body.copy_from_slice(plain);
+                mac.tag(at, body)
+            }
+            SealCipher::Cbc64Gmac(cipher) => cipher.seal(at, plain, body),
+        };
+        Ok(len + TAG_LEN)
+    }
+}
+
+impl SealCipher {
+    #[inline(never)]
+    fn expand(backend: Backend, dk: &Secret<32>, header: &Header) -> Result<Self, FormatError> {
+        let subkeys = header.subkeys(dk);
+        let [enc, iv, mac] = split(&subkeys);
+        match header.suite {
+            Suite::PlainGmac => Ok(Self::PlainGmac(Box::new(Gmac::new(mac)))),
+            Suite::Cbc64Gmac => Ok(Self::Cbc64Gmac(Cbc64Sealer::new(backend, enc, iv, mac))),
+            Suite::Gcm => Err(FormatError::Unsupported("suite 2")),
+        }
+    }
+}
+
+impl fmt::Debug for SealKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealKeys({:?}, ..)", self.suite())
+    }
+}
+
+/// The expanded keys of an existing blob. Wiped on drop; segments may be opened in parallel.
+pub struct OpenKeys {
+    cipher: OpenCipher,
+}
+
+enum OpenCipher {
+    PlainGmac(Box<Gmac>),
+    Cbc64Gmac(Cbc64Opener),
+}
+
+impl OpenKeys {
+    /// Parses a header, checks that it is committed to `dk`, and derives the keys.
+    ///
+    /// # Errors
+    /// As [`parse_header`]; then [`FormatError::Unauthentic`]: another data key's, or damaged.
+    pub fn open(dk: &Secret<32>, header: &[u8; HEADER_LEN]) -> Result<(Self, Header), FormatError> {
+        Self::open_on(Backend::detect(), dk, header)
+    }
+
+    /// As [`OpenKeys::open`], with a backend of the caller's choice: for tests and measurements.
+    ///
+    /// # Errors
+    /// As [`OpenKeys::open`].
+    pub fn open_on(
+        backend: Backend,
+        dk: &Secret<32>,
+        header: &[u8; HEADER_LEN],
+    ) -> Result<(Self, Header), FormatError> {
+        let parsed = parse_header(header)?;
+        let cipher = OpenCipher::expand(backend, dk, &parsed, header);
+        wipe_stack();
+        Ok((Self { cipher: cipher? }, parsed))
+    }
+
+    /// The suite.
+    #[must_use]
+    pub fn suite(&self) -> Suite {
+        match self.cipher {
+            OpenCipher::PlainGmac(_) => Suite::PlainGmac,
+            OpenCipher::Cbc64Gmac(_) => Suite::Cbc64Gmac,
+        }
+    }
+
+    /// Verifies segment `index`, opens it into the front of `plain` and returns its length.
+    ///
+    /// `sealed` is the whole segment with its tag, as [`BlobShape`](super::BlobShape) places it, and
+    /// `last` is what the shape says. `plain` has room for `sealed` without its tag (65,536 bytes do
+    /// always). No byte is decrypted before the tag has verified.
+    ///
+    /// # Errors
+    /// [`FormatError::Unauthentic`], and all of `plain` is wiped. [`FormatError::Misuse`]: `plain`
+    /// is too short.
+    pub fn open_segment(
+        &self,
+        index: u64,
+        last: bool,
+        sealed: &[u8],
+        plain: &mut [u8],
+    ) -> Result<usize, FormatError> {
+        let opened = self.try_open(Position { index, last }, sealed, plain);
+        if opened.is_err() {
+            plain.zeroize();
+        }
+        opened
+    }
+
+    fn try_open(
+        &self,
+        at: Position,
+        sealed: &[u8],
+        plain: &mut [u8],
+    ) -> Result<usize, FormatError> {
+        let (body, tag) = sealed
+            .split_last_chunk::<TAG_LEN>()
+            .ok_or(FormatError::Unauthentic)?;
+        let fits = match self.cipher {
+            _ if !at.last => sealed.len() == SEALED_SEGMENT_LEN,
+            OpenCipher::PlainGmac(_) => body.len() < SEGMENT_LEN,
+            OpenCipher::Cbc64Gmac(_) => {
+                (1..=SEGMENT_LEN).contains(&body.len()) && body.len().is_multiple_of(16)
+            }
+        };
+        if !fits || at.index >= MAX_SEGMENTS {
+            return Err(FormatError::Unauthentic);
+        }
+        let plain = plain
+            .get_mut(..body.len())
+            .ok_or(FormatError::Misuse("no room for the opened segment"))?;
+        let opened = match &self.cipher {
+            OpenCipher::PlainGmac(mac) => mac.verify(at, body, tag).map(|()| {
+                plain.copy_from_slice(body);
+                plain.len()
+            }),
+            OpenCipher::Cbc64Gmac(cipher) => cipher.open(at, body, tag, plain),
+        };
+        opened.map_err(|_| FormatError::Unauthentic)
+    }
+}
+
+impl OpenCipher {
+    #[inline(never)]
+    fn expand(
+        backend: Backend,
+        dk: &Secret<32>,
+        parsed: &Header,
+        header: &[u8; HEADER_LEN],
+    ) -> Result<Self, FormatError> {
+        parsed.verify(dk, header)?;
+        let subkeys = parsed.subkeys(dk);
+        let [enc, iv, mac] = split(&subkeys);
+        match parsed.suite {
+            Suite::PlainGmac => Ok(Self::PlainGmac(Box::new(Gmac::new(mac)))),
+            Suite::Cbc64Gmac => Ok(Self::Cbc64Gmac(Cbc64Opener::new(backend, enc, iv, mac))),
+            Suite::Gcm => Err(FormatError::Unsupported("suite 2")),
+        }
+    }
+}
+
+impl fmt::Debug for OpenKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OpenKeys({:?}, ..)", self.suite())
+    }
+}
+
+/// `K_enc`, `K_iv`, `K_mac`: two blocks each.
+fn split(subkeys: &[[u8; 16]; 6]) -> [&[u8; 32]; 3] {
+    let (keys, _) = subkeys.as_flattened().as_chunks::<32>();
+    [&keys[0], &keys[1], &keys[2]]
+}
