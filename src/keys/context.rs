@@ -1,5 +1,7 @@
 //! The encryption context: everything a wrapped data key is bound to.
 
+use sha2::{Digest, Sha256};
+
 use super::error::KeyError;
 use crate::id::{BucketId, InstanceId, RootId};
 
@@ -65,6 +67,48 @@ pub struct Context<'a> {
     pub encryption_context: &'a [u8],
 }
 
+impl Context<'_> {
+    /// Whether a record can be made for this context at all; what cannot be made is never opened.
+    ///
+    /// # Errors
+    /// [`KeyError::Malformed`]: a field is too long, or does not belong to this mode.
+    pub(super) fn check(&self) -> Result<(), KeyError> {
+        let id = self.kms_key_id;
+        let is_id = id.len() == 32 && id.iter().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
+        if self.mode == Mode::Kms && !is_id {
+            return Err(KeyError::Malformed(
+                "in mode 3 a key id of 32 lower-case hexadecimal digits is given",
+            ));
+        }
+        if self.mode != Mode::Kms && !id.is_empty() {
+            return Err(KeyError::Malformed(
+                "a key id is given in mode 3 and in no other",
+            ));
+        }
+        let fields = [self.object_key, self.encryption_context];
+        fields.iter().try_for_each(|field| length(field).map(drop))
+    }
+
+    /// The context hash h (F-47).
+    ///
+    /// # Errors
+    /// As [`Context::check`].
+    pub(super) fn digest(&self, salt: &[u8; 32]) -> Result<[u8; 32], KeyError> {
+        self.check()?;
+        let mut hash = Sha256::new();
+        hash.update(DOMAIN);
+        hash.update(salt);
+        hash.update([self.mode.code()]);
+        hash.update(self.bucket.0);
+        hash.update(self.instance.0);
+        for field in [self.object_key, self.kms_key_id, self.encryption_context] {
+            hash.update(length(field)?);
+            hash.update(field);
+        }
+        Ok(hash.finalize().into())
+    }
+}
+
 /// The key id of [`Mode::Kms`]: the resolved root in lower-case hexadecimal, never an alias (F-45).
 #[must_use]
 pub fn kms_key_id(root: RootId) -> String {
@@ -105,5 +149,6 @@ fn length(field: &[u8]) -> Result<[u8; 2], KeyError> {
         .map_err(|_| TOO_LONG)
 }
 
+const DOMAIN: &[u8; 16] = b"sr-context-1\0\0\0\0";
 const TOO_LONG: KeyError =
     KeyError::Malformed("an object key or encryption context is longer than 65,535 bytes");

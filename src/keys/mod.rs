@@ -7,13 +7,34 @@
 //! ```
 //!
 //! A [`Keyring`] holds the roots and an audit sink; nothing reaches a master key but through it.
+//! The bytes are those of `docs/FORMAT.md`, sections 3 and 4; rules are cited as F-nn.
 
+mod bucket_key;
 mod bucket_record;
+mod cache;
+mod clock;
 mod context;
+mod control;
+mod counters;
+mod data_key;
+mod data_record;
+mod derive;
 mod error;
+mod held;
+mod keyring;
 mod master;
+mod roots;
+#[cfg(any(test, feature = "conformance"))]
+pub mod testing;
 
+pub use bucket_key::{BucketKey, Purpose};
 pub use bucket_record::{BucketKeyRecord, KeyState, Wrap};
+pub use cache::CacheStats;
+pub use clock::{BootClock, Clock};
 pub use context::{Context, Mode, encode_encryption_context, kms_key_id};
+pub use control::{ControlRing, MasterStates, MasterVersionState};
+pub use data_key::DataKey;
+pub use data_record::{DataKeyInfo, DataKeyRecord, RecordState};
 pub use error::KeyError;
+pub use keyring::{Evidence, KeySource, Keyring, KeyringConfig, Request, Rewrapped};
 pub use master::{MasterKey, MasterKeyError, Strategy, WrappedSecret};

@@ -1,0 +1,305 @@
+//! The bucket key: wraps and unwraps the data keys of one bucket and generation, in software.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::clock::BootClock;
+use super::context::{Context, Mode};
+use super::data_key::{self, DataKey};
+use super::data_record::{self, DataKeyInfo, DataKeyRecord, RecordState};
+use super::error::KeyError;
+use super::held::{Held, Keys};
+use crate::format::Salt;
+use crate::id::{BucketId, InstanceId};
+use crate::secret::Secret;
+
+/// What a bucket key is asked for; decides which states allow it and what the key then does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Purpose {
+    /// Open sealed attributes.
+    Attributes,
+    /// And unwrap data keys, complete uploads, move records to another generation.
+    Unwrap,
+    /// And wrap data keys and seal attributes.
+    Wrap,
+}
+
+/// Which records a bucket key serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tier {
+    /// Those of one bucket.
+    Bucket,
+    /// That of one object instance (F-69).
+    Direct,
+    /// Those of sealed files under a key file (F-97).
+    KeyFile,
+}
+
+/// A bucket key for one purpose, good until its time to live ends. Get one for each request; the
+/// keyring has the bytes, this has the right to use them.
+pub struct BucketKey {
+    held: Arc<Held>,
+    tier: Tier,
+    purpose: Purpose,
+}
+
+impl BucketKey {
+    pub(super) const fn new(held: Arc<Held>, tier: Tier, purpose: Purpose) -> Self {
+        Self {
+            held,
+            tier,
+            purpose,
+        }
+    }
+
+    /// The key of a key file as the KEK of sealed files in [`Mode::KeyFile`] (F-97): no HSM takes
+    /// part, and it is held until dropped.
+    #[must_use]
+    pub fn from_key_file(key: Secret<32>) -> Self {
+        let keys = Keys::of_key_file(key);
+        let held = Held::new(
+            BucketId([0; 16]),
+            0,
+            keys,
+            Duration::MAX,
+            Arc::new(BootClock),
+            Arc::new(AtomicU64::new(0)),
+            MAX_WRAPS,
+        );
+        Self::new(Arc::new(held), Tier::KeyFile, Purpose::Wrap)
+    }
+
+    /// The bucket whose key it is; in the direct tier the object instance.
+    #[must_use]
+    pub fn bucket(&self) -> BucketId {
+        self.held.bucket
+    }
+
+    /// Its generation; 0 in the direct tier and for key files.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.held.generation
+    }
+
+    /// How many data keys this process has wrapped under this generation. A fraction of the limit
+    /// is the time to make a new one.
+    #[must_use]
+    pub fn wraps(&self) -> u64 {
+        self.held.wraps.load(Ordering::Relaxed)
+    }
+
+    /// A fresh data key.
+    ///
+    /// # Errors
+    /// Locked memory or the kernel's random source is not to be had.
+    pub fn new_data_key(&self) -> Result<DataKey, KeyError> {
+        DataKey::random()
+    }
+
+    /// Wraps `dk` into a complete record under a fresh salt (F-40): 148 bytes, in
+    /// [`Mode::Customer`] 188. `customer` is given in that mode and in no other;
+    /// `manifest_digest` is 32 zero bytes except in [`RecordState::Complete`].
+    ///
+    /// # Errors
+    /// [`KeyError::Malformed`] if the arguments do not fit each other,
+    /// [`KeyError::UnwrapOnly`], [`KeyError::Exhausted`], [`KeyError::Expired`].
+    pub fn wrap_data_key(
+        &self,
+        dk: &DataKey,
+        ctx: &Context<'_>,
+        customer: Option<&Secret<32>>,
+        state: RecordState,
+        manifest_digest: [u8; 32],
+    ) -> Result<Vec<u8>, KeyError> {
+        let salt = Salt::fresh(Salt::RECORD).map_err(|_| KeyError::Random)?.0;
+        self.wrap_with_salt(dk, ctx, customer, state, manifest_digest, &salt)
+    }
+
+    /// As [`BucketKey::wrap_data_key`] under a salt that the caller answers for.
+    pub(super) fn wrap_with_salt(
+        &self,
+        dk: &DataKey,
+        ctx: &Context<'_>,
+        customer: Option<&Secret<32>>,
+        state: RecordState,
+        manifest_digest: [u8; 32],
+        salt: &[u8; 32],
+    ) -> Result<Vec<u8>, KeyError> {
+        self.admit_wrap(ctx)?;
+        let info = DataKeyInfo {
+            state,
+            generation: self.generation(),
+            manifest_digest,
+        };
+        self.held
+            .with(|keys| data_record::wrap(&keys.kek, dk.secret(), ctx, customer, salt, &info))
+    }
+
+    /// Verifies a record and unwraps its data key (F-51). What the record says besides is authentic
+    /// when this returns.
+    ///
+    /// # Errors
+    /// [`KeyError::WrongCustomerKey`] if the record is whole and only the customer's key is wrong;
+    /// every other failure past the structure is [`KeyError::Unauthentic`].
+    pub fn unwrap_data_key(
+        &self,
+        record: &[u8],
+        ctx: &Context<'_>,
+        customer: Option<&Secret<32>>,
+    ) -> Result<(DataKey, DataKeyInfo), KeyError> {
+        let record = self.record(record, ctx)?;
+        let dk = self
+            .held
+            .with(|keys| data_record::unwrap(&keys.kek, &record, ctx, customer))?;
+        Ok((DataKey::new(dk), record.info))
+    }
+
+    /// Verifies a record without opening it: no customer key is needed, no data key appears.
+    ///
+    /// # Errors
+    /// [`KeyError::Unauthentic`], or [`KeyError::Malformed`] and [`KeyError::Unsupported`] by its
+    /// structure.
+    pub fn verify_record(&self, record: &[u8], ctx: &Context<'_>) -> Result<DataKeyInfo, KeyError> {
+        let record = self.record(record, ctx)?;
+        self.held
+            .with(|keys| data_record::verify(&keys.kek, &record, ctx))?;
+        Ok(record.info)
+    }
+
+    /// Completes an upload's record with the digest of its manifest (F-88). Needs no customer key
+    /// and wraps nothing anew, so a key that only opens will do.
+    ///
+    /// # Errors
+    /// As [`BucketKey::verify_record`]; [`KeyError::Malformed`] if the record is not of an upload.
+    pub fn complete(
+        &self,
+        record: &[u8],
+        ctx: &Context<'_>,
+        manifest_digest: [u8; 32],
+    ) -> Result<Vec<u8>, KeyError> {
+        let record = self.record(record, ctx)?;
+        self.held
+            .with(|keys| data_record::complete(&keys.kek, &record, ctx, manifest_digest))
+    }
+
+    /// The same data key under another generation of the bucket's key (F-53), or, from or to the
+    /// direct tier, under another key of the same object. The salt stays; no customer key is needed.
+    ///
+    /// # Errors
+    /// As [`BucketKey::verify_record`], and as [`BucketKey::wrap_data_key`] for `to`.
+    pub fn rewrap_data_key(
+        &self,
+        record: &[u8],
+        ctx: &Context<'_>,
+        to: &Self,
+    ) -> Result<Vec<u8>, KeyError> {
+        let record = self.record(record, ctx)?;
+        to.admit_wrap(ctx)?;
+        // One after the other: holding both could wait for each other's wipe for ever.
+        let payload = self
+            .held
+            .with(|keys| data_record::payload(&keys.kek, &record, ctx))?;
+        to.held
+            .with(|keys| data_record::rewrap(&keys.kek, &record, ctx, &payload, to.generation()))
+    }
+
+    /// Seals the attributes of an object of this bucket, or of one of its parts; part 0 is the
+    /// object (F-91).
+    ///
+    /// # Errors
+    /// [`KeyError::Malformed`]: `list` is empty. [`KeyError::NotPermitted`]: this key has none of
+    /// its own (direct tier, key file). [`KeyError::UnwrapOnly`], [`KeyError::Expired`].
+    pub fn seal_attrs(
+        &self,
+        instance: InstanceId,
+        part: u32,
+        list: &[u8],
+    ) -> Result<Vec<u8>, KeyError> {
+        self.permit_attributes(Purpose::Wrap)?;
+        self.held
+            .with(|keys| data_key::seal_attrs(keys.meta()?, ATTRIBUTES, instance, part, list))
+    }
+
+    /// Opens what [`BucketKey::seal_attrs`] sealed for the same instance and part.
+    ///
+    /// # Errors
+    /// [`KeyError::Unauthentic`], [`KeyError::Malformed`], [`KeyError::NotPermitted`],
+    /// [`KeyError::Expired`].
+    pub fn open_attrs(
+        &self,
+        instance: InstanceId,
+        part: u32,
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, KeyError> {
+        self.permit_attributes(Purpose::Attributes)?;
+        self.held
+            .with(|keys| data_key::open_attrs(keys.meta()?, ATTRIBUTES, instance, part, sealed))
+    }
+
+    fn permit(&self, purpose: Purpose) -> Result<(), KeyError> {
+        if purpose <= self.purpose {
+            Ok(())
+        } else {
+            Err(KeyError::NotPermitted)
+        }
+    }
+
+    /// Only a bucket's own key has attributes: F-69, F-97.
+    fn permit_attributes(&self, purpose: Purpose) -> Result<(), KeyError> {
+        if self.tier == Tier::Bucket {
+            self.permit(purpose)
+        } else {
+            Err(KeyError::NotPermitted)
+        }
+    }
+
+    /// Whether this key may wrap for `ctx`; counts the wrap.
+    fn admit_wrap(&self, ctx: &Context<'_>) -> Result<(), KeyError> {
+        self.permit(Purpose::Wrap)?;
+        if !self.serves(ctx) {
+            return Err(KeyError::Malformed(
+                "the context is not one this bucket key serves",
+            ));
+        }
+        self.held.count_wrap()
+    }
+
+    /// Parses a record that is to be opened with this key.
+    fn record<'r>(
+        &self,
+        record: &'r [u8],
+        ctx: &Context<'_>,
+    ) -> Result<DataKeyRecord<'r>, KeyError> {
+        self.permit(Purpose::Unwrap)?;
+        let record = DataKeyRecord::parse(record)?;
+        if self.serves(ctx) && record.info.generation == self.generation() {
+            Ok(record)
+        } else {
+            Err(KeyError::Unauthentic)
+        }
+    }
+
+    /// Whether objects of this context are under this key at all.
+    fn serves(&self, ctx: &Context<'_>) -> bool {
+        match self.tier {
+            Tier::Bucket => ctx.mode != Mode::KeyFile && ctx.bucket == self.held.bucket,
+            Tier::Direct => ctx.mode != Mode::KeyFile && ctx.instance.0 == self.held.bucket.0,
+            Tier::KeyFile => ctx.mode == Mode::KeyFile && ctx.bucket == self.held.bucket,
+        }
+    }
+}
+
+impl std::fmt::Debug for BucketKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BucketKey")
+            .field("bucket", &self.held.bucket)
+            .field("generation", &self.held.generation)
+            .field("purpose", &self.purpose)
+            .finish_non_exhaustive()
+    }
+}
+
+/// F-71, which one keyring never gets near: see [`super::KeyringConfig::wrap_limit`].
+const MAX_WRAPS: u64 = 1 << 32;
+const ATTRIBUTES: &[u8] = b"sr-attr-1";

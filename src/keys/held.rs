@@ -1,0 +1,185 @@
+//! What one unwrapped secret gives, for as long as it may be held.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::clock::Clock;
+use super::derive::{kdf, mac, scrubbed};
+use super::error::KeyError;
+use crate::id::BucketId;
+use crate::secret::Secret;
+
+/// The keys that follow from the secret of a bucket key record (F-60, F-62, F-91).
+pub(super) struct Keys {
+    pub(super) kek: Secret<32>,
+    /// None where the KEK is a key file's.
+    bucket: Option<BucketKeys>,
+}
+
+struct BucketKeys {
+    meta: Secret<32>,
+    state: Secret<32>,
+}
+
+impl Keys {
+    /// Derives all keys, and the check that a record made from this secret has.
+    pub(super) fn derive(
+        secret: &Secret<32>,
+        bucket: BucketId,
+        generation: u32,
+    ) -> Result<(Self, [u8; 32]), KeyError> {
+        scrubbed(|| {
+            let mut ctx = [0; 20];
+            ctx[..16].copy_from_slice(&bucket.0);
+            ctx[16..].copy_from_slice(&generation.to_le_bytes());
+            let mut pair = Zeroizing::new([[0; 32]; 2]);
+            kdf(secret.expose(), b"sr-bkt-1", &ctx, &mut pair);
+            let [kek, check] = &mut *pair;
+            let check = std::mem::take(check);
+            let kek = Secret::take(kek)?;
+            let one = |label| -> Result<_, KeyError> {
+                let mut key = Zeroizing::new([[0; 32]]);
+                kdf(secret.expose(), label, &ctx, &mut key);
+                Ok(Secret::take(&mut key[0])?)
+            };
+            let keys = Self {
+                kek,
+                bucket: Some(BucketKeys {
+                    meta: one(b"sr-meta-1")?,
+                    state: one(b"sr-bst-1")?,
+                }),
+            };
+            Ok((keys, check))
+        })
+    }
+
+    /// A key file's key is a KEK and nothing else (F-97).
+    pub(super) const fn of_key_file(kek: Secret<32>) -> Self {
+        Self { kek, bucket: None }
+    }
+
+    /// K_meta (F-91).
+    pub(super) fn meta(&self) -> Result<&Secret<32>, KeyError> {
+        let keys = self.bucket.as_ref().ok_or(KeyError::NotPermitted)?;
+        Ok(&keys.meta)
+    }
+
+    /// HMAC under the key of the state tag (F-62); `body` begins with a magic of its own.
+    pub(super) fn tag(&self, body: &[u8]) -> Result<[u8; 32], KeyError> {
+        let keys = self.bucket.as_ref().ok_or(KeyError::NotPermitted)?;
+        Ok(mac(keys.state.expose(), &[body]))
+    }
+
+    /// Whether `tag` is that of `body`, in constant time.
+    pub(super) fn verify_tag(&self, body: &[u8], tag: &[u8; 32]) -> Result<bool, KeyError> {
+        Ok(self.tag(body)?.ct_eq(tag).into())
+    }
+}
+
+/// A bucket key's bytes in the cache. They are gone at `expires` for every user at once, however
+/// many handles there are.
+pub(super) struct Held {
+    pub(super) bucket: BucketId,
+    pub(super) generation: u32,
+    pub(super) expires: Duration,
+    keys: RwLock<Option<Keys>>,
+    clock: Arc<dyn Clock>,
+    /// Wraps under this generation by this keyring; shared with earlier and later loads.
+    pub(super) wraps: Arc<AtomicU64>,
+    pub(super) wrap_limit: u64,
+    principals: RwLock<HashSet<Box<str>>>,
+    alarmed: AtomicBool,
+}
+
+impl Held {
+    pub(super) fn new(
+        bucket: BucketId,
+        generation: u32,
+        keys: Keys,
+        expires: Duration,
+        clock: Arc<dyn Clock>,
+        wraps: Arc<AtomicU64>,
+        wrap_limit: u64,
+    ) -> Self {
+        Self {
+            bucket,
+            generation,
+            expires,
+            keys: RwLock::new(Some(keys)),
+            clock,
+            wraps,
+            wrap_limit,
+            principals: RwLock::default(),
+            alarmed: AtomicBool::new(false),
+        }
+    }
+
+    /// Runs `work` with the keys, if they may still be used.
+    pub(super) fn with<R>(
+        &self,
+        work: impl FnOnce(&Keys) -> Result<R, KeyError>,
+    ) -> Result<R, KeyError> {
+        if self.has_expired(self.clock.now()) {
+            self.wipe();
+            return Err(KeyError::Expired);
+        }
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        scrubbed(|| work(keys.as_ref().ok_or(KeyError::Expired)?))
+    }
+
+    pub(super) fn has_expired(&self, now: Duration) -> bool {
+        now >= self.expires
+    }
+
+    /// Wipes the keys now; whoever uses them at this moment is waited for.
+    pub(super) fn wipe(&self) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Counts one wrap, or refuses it.
+    pub(super) fn count_wrap(&self) -> Result<(), KeyError> {
+        self.wraps
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+                (count < self.wrap_limit).then_some(count + 1)
+            })
+            .map(drop)
+            .map_err(|_| KeyError::Exhausted)
+    }
+
+    /// Whether this is the principal's first use of this load. Beyond [`MAX_PRINCIPALS`] every use
+    /// is a first one: the trail then says too much rather than too little.
+    pub(super) fn is_first_use(&self, principal: &str) -> bool {
+        let seen = |set: &HashSet<Box<str>>| set.contains(principal);
+        if seen(
+            &self
+                .principals
+                .read()
+                .unwrap_or_else(PoisonError::into_inner),
+        ) {
+            return false;
+        }
+        let mut principals = self
+            .principals
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if seen(&principals) {
+            return false;
+        }
+        if principals.len() < MAX_PRINCIPALS {
+            principals.insert(principal.into());
+        }
+        true
+    }
+
+    /// Whether an alarm about this load's state is the first; the others would say the same.
+    pub(super) fn is_first_alarm(&self) -> bool {
+        !self.alarmed.swap(true, Ordering::Relaxed)
+    }
+}
+
+const MAX_PRINCIPALS: usize = 1024;
