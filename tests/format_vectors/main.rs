@@ -2,6 +2,8 @@
 //! examples of `docs/FORMAT.md` against both.
 #![allow(clippy::unwrap_used)]
 
+mod keys_through_engine;
+mod roots;
 mod through_engine;
 mod through_twin;
 #[path = "../twin/mod.rs"]

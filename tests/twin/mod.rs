@@ -84,7 +84,7 @@ fn gmac(key: &Key, nonce: [u8; 12], data: &[u8]) -> [u8; 16] {
 }
 
 /// RFC 3394, or RFC 5649 if `padded`.
-fn wrap(key: &Key, plain: &[u8], padded: bool) -> Vec<u8> {
+pub fn wrap(key: &Key, plain: &[u8], padded: bool) -> Vec<u8> {
     let mut out = vec![0; plain.len() + 8];
     let wrapped = match padded {
         true => KwpAes256::new(&(*key).into()).wrap_key(plain, &mut out),
@@ -93,7 +93,7 @@ fn wrap(key: &Key, plain: &[u8], padded: bool) -> Vec<u8> {
     wrapped.expect("whole semiblocks").to_vec()
 }
 
-fn unwrap(key: &Key, wrapped: &[u8], padded: bool) -> Result<Vec<u8>> {
+pub fn unwrap(key: &Key, wrapped: &[u8], padded: bool) -> Result<Vec<u8>> {
     let mut out = vec![0; wrapped.len() - 8];
     let plain = match padded {
         true => KwpAes256::new(&(*key).into()).unwrap_key(wrapped, &mut out),
