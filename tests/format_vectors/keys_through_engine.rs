@@ -59,18 +59,26 @@ impl std::ops::Deref for HeldKey {
     }
 }
 
-/// The key of a secret: a bucket's, or with generation 0 an instance's.
-fn key_of(secret: &[u8; 32], id: [u8; 16], generation: u32) -> HeldKey {
-    let root = || Root {
+fn test_root() -> Root {
+    Root {
         mk_id: [7; 16],
         version: 1,
         strategy: 1,
         key: [8; 32],
-    };
+    }
+}
+
+/// An active bucket key record of a known secret, under that root.
+fn record_of(secret: &[u8; 32], id: [u8; 16], generation: u32) -> Vec<u8> {
     let numbers = [&generation.to_le_bytes()[..], &1_u64.to_le_bytes()].concat();
     let body = twin::cat(&[b"SRBK\x01", &id, &numbers, &[1]]);
-    let record = twin::bucket_record(secret, &body, &[root()]);
-    let ring = keyring(vec![root()]);
+    twin::bucket_record(secret, &body, &[test_root()])
+}
+
+/// The key of a secret: a bucket's, or with generation 0 an instance's.
+fn key_of(secret: &[u8; 32], id: [u8; 16], generation: u32) -> HeldKey {
+    let record = record_of(secret, id, generation);
+    let ring = keyring(vec![test_root()]);
     let request = Request::new(Purpose::Wrap);
     let key = match generation {
         0 => ring.direct_key(&record, InstanceId(id), &request),
@@ -211,6 +219,23 @@ fn assert_kek(v: &Vector, key: &BucketKey, parsed: &BucketKeyRecord) {
     let bytes = twin::context(1, &bucket, &instance, [b"k", b"", b""]);
     let record = twin::record(&v.array("kek"), &[4; 32], &bytes, &prefix, None);
     assert!(key.verify_record(&record, &ctx).is_ok(), "{}", v.name);
+}
+
+pub(crate) fn master_state(v: &Vector) -> Answer {
+    let root = test_root();
+    let generation: u32 = v.number("generation");
+    let record = record_of(&v.array("secret"), [0xff; 16], generation);
+    let ring = keyring(vec![root]);
+    let control = ring.control_ring(&record, &Request::new(Purpose::Wrap));
+    let control = control.unwrap();
+    let row = v.bytes("row");
+    let state = control.open_state(&row).map_err(class_of)?;
+    assert_eq!(state.root.0, v.array("mk-id"), "{}", v.name);
+    assert_eq!(state.version, v.number("version"), "{}", v.name);
+    assert_eq!(state.rev, v.number::<u64>("rev"), "{}", v.name);
+    assert_eq!(state.state.code(), v.number("state"), "{}", v.name);
+    assert_eq!(control.seal_state(&state).unwrap(), row, "{}", v.name);
+    Ok(())
 }
 
 pub(crate) fn sealed_attrs(v: &Vector) -> Answer {

@@ -135,6 +135,7 @@ fn the_worked_examples_of_the_page_are_the_vectors() {
             "blob" | "sealed-attrs" => "sealed",
             "record" | "bucket-record" => "record",
             "manifest" => "manifest",
+            "master-state" => "row",
             "head" | "attrs" => "list",
             "file" => "file",
             _ => "wrapped",

@@ -270,6 +270,7 @@ fn the_engine_answers_every_vector() {
             "record" => keys_through_engine::record(v),
             "bucket-record" => keys_through_engine::bucket_record(v),
             "sealed-attrs" => keys_through_engine::sealed_attrs(v),
+            "master-state" => keys_through_engine::master_state(v),
             _ => continue,
         };
         let answer = answer.err().unwrap_or("ok");
@@ -284,6 +285,7 @@ fn the_engine_answers_every_vector() {
         ("record", 50),
         ("bucket-record", 30),
         ("sealed-attrs", 15),
+        ("master-state", 15),
     ] {
         let count = answered.get(kind).copied().unwrap_or_default();
         assert!(count >= at_least, "{kind}: only {count}");

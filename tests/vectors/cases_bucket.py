@@ -69,3 +69,30 @@ def make():
     bucket_bad("rev-bit", "unauthentic", "a forged rev counts as disabled", lambda r: flip(r, 25, 2), roots=[ROOT_A], error="disabled")
     bucket_bad("state-enabled", "unauthentic", "disabled turned into active counts as disabled", lambda r: put(r, 33, b"\1"), roots=[ROOT_A], state=3, error="disabled")
     bucket_bad("tag-bit", "unauthentic", "a bit of the tag counts as disabled", lambda r: flip(r, len(r) - 1), roots=[ROOT_A], error="disabled")
+
+    master_states()
+
+
+def master_states():
+    """F-74: rows tagged under the control ring."""
+    mk_id, version = ROOT_A[:2]
+
+    def case(name, expect, about, edit=lambda row: row, generation=1, rev=2, state=2, secret=SECRET):
+        row = edit(master_state(SECRET, 1, mk_id, version, rev, state))
+        vector(name, "master-state", expect, about, ("secret", secret), ("generation", generation), ("mk-id", mk_id), ("version", version),
+               ("rev", rev), ("state", state), ("row", row))
+
+    case("example-master-state-1", "ok", "the worked example")
+    for state in (1, 3, 4):
+        case("master-state-%d" % state, "ok", "state %d" % state, state=state)
+    case("master-state-bad-length-65", "malformed", "a byte missing", lambda row: row[:-1])
+    case("master-state-bad-length-67", "malformed", "a byte more", lambda row: row + b"\0")
+    case("master-state-bad-magic", "malformed", "the magic of a bucket key record", lambda row: put(row, 0, b"SRBK"))
+    case("master-state-bad-version-2", "unsupported", "version 2", lambda row: put(row, 4, b"\2"))
+    case("master-state-bad-state-0", "malformed", "state 0", state=0)
+    case("master-state-bad-state-5", "malformed", "state 5", state=5)
+    case("master-state-bad-rev-0", "malformed", "rev begins at 1", rev=0)
+    for name, at in (("mk-id", 5), ("mk-version", 21), ("rev", 26), ("state", 33), ("tag", 65)):
+        case("master-state-bad-%s-bit" % name, "unauthentic", "a bit", lambda row: flip(row, at))
+    case("master-state-bad-generation", "unauthentic", "another generation of the ring", generation=2)
+    case("master-state-bad-secret", "unauthentic", "another ring", secret=OTHER_KEY)

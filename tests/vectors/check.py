@@ -176,6 +176,19 @@ def run_bucket_record(v):
     )
 
 
+def run_master_state(v):
+    row, wanted = v.hex("row"), v.hex("mk-id")
+    if len(row) != 66 or row[:4] != b"SRMS":
+        raise rescue.Malformed("not the state of a master version")
+    if row[4] != 1:
+        raise rescue.Unsupported("version")
+    mk_id, version, rev, state = row[5:21], rescue.u32(row, 21), rescue.u64(row, 25), row[33]
+    if rev == 0 or state not in rescue.STATES:
+        raise rescue.Malformed("rev or state")
+    rescue.same(row, master_state(v.hex("secret"), v.int("generation"), mk_id, version, rev, state))
+    return differ(mk_id=(mk_id, wanted), version=(version, v.int("version")), rev=(rev, v.int("rev")), state=(state, v.int("state")))
+
+
 def run_manifest(v):
     entries = [line.split() for line in v.all("entry")]
     entries = [(int(p), int(s), int(n), bytes.fromhex(salt)) for p, s, n, salt in entries]
@@ -229,6 +242,7 @@ RUN = {
     "blob": run_blob,
     "record": run_record,
     "bucket-record": run_bucket_record,
+    "master-state": run_master_state,
     "manifest": run_manifest,
     "head": run_list,
     "attrs": run_list,

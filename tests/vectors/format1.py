@@ -159,6 +159,12 @@ def bucket_record(secret, bucket, generation, rev, state, roots):
     return body + bucket_kek(secret, bucket, generation)[1] + bytes([len(roots)]) + wraps + mac(tag_key, body)
 
 
+def master_state(secret, generation, mk_id, version, rev, state):
+    """F-74. secret and generation: the control ring's."""
+    body = b"SRMS\1" + mk_id + le32(version) + le64(rev) + bytes([state])
+    return body + mac(kdf(secret, b"sr-bst-1", b"\xff" * 16 + le32(generation), 32), body)
+
+
 # -- manifest, lists, attributes -------------------------------------------------------------------------------
 
 

@@ -139,6 +139,15 @@ def bucket(roots, **case):
     return make
 
 
+def state_row(e, v):
+    mk_id, version = v.ROOT_A[:2]
+    e.input("secret of the ring", v.SECRET)
+    row = master_state(v.SECRET, 1, mk_id, version, 2, 2)
+    for name, size in (("magic", 4), ("version", 1), ("mk_id", 16), ("mk_version", 4), ("rev", 8), ("state", 1), ("tag", 32)):
+        e.out(name, row[e.at : e.at + size])
+    return "Version 1 of a master key for unwrapping only, rev 2, under generation 1 of the control ring: %d bytes." % len(row)
+
+
 def manifest_rows(e, manifest, pages):
     for name, size in (("magic", 4), ("version, suite, 0, 0", 4), ("total", 8), ("SHA-256(head)", 32), ("parts", 4), ("pages", 4)):
         e.out(name, manifest[e.at : e.at + size])
@@ -262,6 +271,7 @@ EXAMPLES = {
     "record-5-keyfile": record(5, "Mode 5"),
     "bucket-record-1-wrap": bucket(["ROOT_A"]),
     "bucket-record-2-wraps": bucket(["ROOT_A", "ROOT_B"], generation=2, rev=3, state=2),
+    "master-state-1": state_row,
     "head-1": head,
     "manifest-1-part": manifest_one,
     "manifest-129-parts": manifest_two_pages,
