@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use crate::id::{BlobId, BucketId, InstanceId};
 
-use super::{BlobRef, StoreError, StoreIdentity};
+use super::{BlobRef, Locator, StoreError, StoreIdentity};
 
 /// A bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,16 @@ pub struct ObjectRow {
     pub blobs: Vec<BlobRef>,
 }
 
+impl ObjectRow {
+    /// Whether some of its bytes lie in the catalog.
+    #[must_use]
+    pub fn has_inline(&self) -> bool {
+        self.blobs
+            .iter()
+            .any(|blob| blob.locator == Locator::Inline)
+    }
+}
+
 /// An instance with what is needed to read it, from one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectView {
@@ -111,12 +121,37 @@ pub struct Commit {
     pub incarnation: u64,
     /// The instance.
     pub row: ObjectRow,
-    /// Bytes of those blobs of the row that are inline.
+    /// Bytes of those blobs of the row that are inline, in the order of the row.
     pub inline: Vec<(BlobId, Vec<u8>)>,
     /// What must be so.
     pub precondition: Precondition,
     /// The time now.
     pub now_ms: u64,
+}
+
+impl Commit {
+    /// Whether the row and the inline bytes go together: the same ids, none twice.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        let mut named: Vec<_> = self.row.blobs.iter().map(|blob| blob.id).collect();
+        named.sort_unstable();
+        let twice = named.windows(2).any(|pair| pair.first() == pair.last());
+        let in_row = self
+            .row
+            .blobs
+            .iter()
+            .filter(|blob| blob.locator == Locator::Inline);
+        let beside = self
+            .inline
+            .iter()
+            .map(|(id, bytes)| (*id, bytes.len() as u64));
+        if twice || !in_row.map(|blob| (blob.id, blob.sealed_len)).eq(beside) {
+            return Err(StoreError::Unsupported(format!(
+                "instance {}: the inline blobs of the row are not those beside it",
+                self.row.instance
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// An instance that is no longer visible; its key is to be shredded and its blobs are to be removed.
@@ -215,6 +250,18 @@ pub struct ListQuery<'a> {
     pub limit: usize,
 }
 
+impl ListQuery<'_> {
+    /// The smallest key it may show.
+    pub(super) fn start(&self) -> Vec<u8> {
+        let from = match self.from {
+            Bound::Included(key) => key.to_vec(),
+            Bound::Excluded(key) => [key, &[0]].concat(),
+            Bound::Unbounded => Vec::new(),
+        };
+        from.max(self.prefix.to_vec())
+    }
+}
+
 /// An item of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListItem {
@@ -267,6 +314,13 @@ pub struct ListPage {
 ///   condemnation that race, exactly one wins.
 /// - An incarnation goes from live to dead to closed and never back.
 pub trait Catalog: Send + Sync {
+    /// Looks at the whole store for damage that a read of single rows does not meet: rows that are missing as a
+    /// whole. Before anything is collected because no row speaks for it. A store that checks itself says `Ok`.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`]; any [`StoreError`] of a read.
+    fn check(&self) -> Result<(), StoreError>;
+
     /// Which catalog this is; its epoch is the last incarnation it gave out.
     ///
     /// # Errors

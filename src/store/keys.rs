@@ -84,6 +84,13 @@ pub struct KeyRow {
 /// - Records change in place only by compare-and-swap of their bytes.
 /// - A shredded id never takes a record again.
 pub trait KeyStore: Send + Sync {
+    /// Looks at the whole store for damage that a read of single rows does not meet: rows that are missing as a
+    /// whole. Before anything is collected because no row speaks for it. A store that checks itself says `Ok`.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`]; any [`StoreError`] of a read.
+    fn check(&self) -> Result<(), StoreError>;
+
     /// Which store this is.
     ///
     /// # Errors

@@ -11,8 +11,12 @@
 
 mod blob;
 mod catalog;
+mod dirs;
 mod error;
+mod files;
 mod keys;
+mod sqlite;
+mod sync;
 
 pub use blob::{BlobReader, BlobRef, BlobStore, BlobWriter, Locator, incarnation_of, shard_of};
 pub use catalog::{
@@ -20,5 +24,9 @@ pub use catalog::{
     KeyStoreSeen, ListItem, ListPage, ListQuery, ListedObject, ObjectRow, ObjectView, Precondition,
     Standing, after_prefix, common_prefix,
 };
+pub use dirs::{StoreLock, make_dir};
 pub use error::StoreError;
+pub use files::FileBlobs;
 pub use keys::{KeyRow, KeyStore, KeyView, MasterRow, NewKeyRecord, ScanBy, StoreIdentity};
+pub use sqlite::{SqliteCatalog, SqliteKeys, SqliteOptions};
+pub use sync::SyncMeter;

@@ -1,0 +1,439 @@
+//! The catalog in a SQLite file.
+//!
+//! What a listing shows of an object is one narrow row of `objects`; what only a reader needs is in `details`, and
+//! inline blobs in `inline`, both under the row's own number, which grows with every commit and so keeps new rows
+//! together. `instances` and `blobs` hold the ids that are named by an object or by garbage: what a condemnation is
+//! checked against. A replaced instance moves to `garbage` and stays named there.
+//!
+//! Later tables have their place: `versions` (older instances of a key, as rows of `objects` with a version in the
+//! key, sharing `details`, `inline`, `instances` and `blobs`) and `uploads` with their parts (whose blobs are named
+//! in `blobs` from the moment the part is complete).
+
+mod buckets;
+mod garbage;
+mod leases;
+mod objects;
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+
+use super::row::{Table, blob, int, text};
+use super::{Database, Schema, SqliteOptions};
+use crate::id::{BlobId, BucketId, InstanceId};
+use crate::store::{
+    Bucket, Catalog, Commit, CommitError, DeleteBucketError, Garbage, GenerationState,
+    KeyStoreSeen, ListPage, ListQuery, ObjectView, Precondition, Standing, StoreError,
+    StoreIdentity,
+};
+
+/// The catalog in a SQLite file.
+#[derive(Debug)]
+pub struct SqliteCatalog(Database);
+
+impl SqliteCatalog {
+    /// Opens the catalog in the file `path`, or makes it. Locks `path` with `.lock` added.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] while another process has it open to write; [`StoreError::Unsupported`] for a
+    /// file of a newer release or of another kind; [`StoreError::Damaged`], [`StoreError::Full`], [`StoreError::Io`].
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_with(path, &SqliteOptions::default())
+    }
+
+    /// The same, with options.
+    ///
+    /// # Errors
+    /// As [`SqliteCatalog::open`].
+    pub fn open_with(path: &Path, options: &SqliteOptions) -> Result<Self, StoreError> {
+        Database::open(path, options, &SCHEMA).map(Self)
+    }
+}
+
+const SCHEMA: Schema = Schema {
+    application: 0x5352_4331, // "SRC1"
+    version: 1,
+    name: "Strongroom catalog",
+    create: "
+        CREATE TABLE identity (one INTEGER PRIMARY KEY, id BLOB NOT NULL, sum INTEGER NOT NULL);
+        CREATE TABLE key_stores (
+            one INTEGER PRIMARY KEY, id BLOB NOT NULL, epoch INTEGER NOT NULL, sum INTEGER NOT NULL
+        );
+        CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
+
+        CREATE TABLE incarnations (
+            incarnation INTEGER PRIMARY KEY, node TEXT NOT NULL, expires_ms INTEGER NOT NULL,
+            closed INTEGER NOT NULL, sum INTEGER NOT NULL
+        );
+        CREATE TABLE tasks (
+            task TEXT PRIMARY KEY, holder INTEGER NOT NULL, expires_ms INTEGER NOT NULL,
+            token INTEGER NOT NULL, sum INTEGER NOT NULL
+        ) WITHOUT ROWID;
+
+        CREATE TABLE buckets (
+            name TEXT PRIMARY KEY, bucket INTEGER NOT NULL, id BLOB NOT NULL, owner TEXT NOT NULL,
+            created_ms INTEGER NOT NULL, generation INTEGER NOT NULL, sum INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        CREATE TABLE bucket_ids (
+            id BLOB PRIMARY KEY, bucket INTEGER NOT NULL, name TEXT NOT NULL, sum INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        CREATE TABLE deleted_buckets (id BLOB PRIMARY KEY, sum INTEGER NOT NULL) WITHOUT ROWID;
+        CREATE TABLE generations (
+            bucket INTEGER, generation INTEGER, rev INTEGER NOT NULL, state INTEGER NOT NULL,
+            sum INTEGER NOT NULL, PRIMARY KEY (bucket, generation)
+        ) WITHOUT ROWID;
+        -- Bucket 0 stands for the catalog itself.
+        CREATE TABLE documents (
+            bucket INTEGER, name TEXT, rev INTEGER NOT NULL, bytes BLOB NOT NULL,
+            sum INTEGER NOT NULL, PRIMARY KEY (bucket, name)
+        ) WITHOUT ROWID;
+
+        CREATE TABLE objects (
+            bucket INTEGER, key BLOB, number INTEGER NOT NULL, instance BLOB NOT NULL, mode INTEGER NOT NULL,
+            suite INTEGER NOT NULL, length INTEGER NOT NULL, modified_ms INTEGER NOT NULL,
+            generation INTEGER NOT NULL, attrs BLOB NOT NULL, facts BLOB NOT NULL, sum INTEGER NOT NULL,
+            PRIMARY KEY (bucket, key)
+        ) WITHOUT ROWID;
+        CREATE TABLE details (
+            number INTEGER PRIMARY KEY, kms_key_id BLOB NOT NULL, encryption_context BLOB NOT NULL,
+            manifest BLOB NOT NULL, head BLOB NOT NULL, blobs BLOB NOT NULL, sum INTEGER NOT NULL
+        );
+        CREATE TABLE inline (number INTEGER PRIMARY KEY, blobs BLOB NOT NULL, sum INTEGER NOT NULL);
+
+        CREATE TABLE instances (id BLOB PRIMARY KEY, sum INTEGER NOT NULL) WITHOUT ROWID;
+        CREATE TABLE blobs (id BLOB PRIMARY KEY, sum INTEGER NOT NULL) WITHOUT ROWID;
+        CREATE TABLE garbage (
+            number INTEGER PRIMARY KEY, bucket BLOB NOT NULL, instance BLOB NOT NULL, blobs BLOB NOT NULL,
+            since_ms INTEGER NOT NULL, sum INTEGER NOT NULL
+        );
+        CREATE TABLE condemned_blobs (id BLOB PRIMARY KEY, sum INTEGER NOT NULL) WITHOUT ROWID;
+        CREATE TABLE condemned_instances (
+            id BLOB PRIMARY KEY, incarnation INTEGER NOT NULL, sum INTEGER NOT NULL
+        ) WITHOUT ROWID;
+    ",
+    secure_delete: false,
+    tables: &[
+        &IDENTITY, &KEY_STORES, &COUNTERS, &leases::NODES, &leases::TASKS, &buckets::BY_NAME, &buckets::BY_ID,
+        &buckets::DELETED, &buckets::GENERATIONS, &buckets::DOCUMENTS, &objects::ROWS, &objects::DETAILS,
+        &objects::INLINE, &garbage::INSTANCES, &garbage::BLOBS, &garbage::ENTRIES, &garbage::CONDEMNED_BLOBS,
+        &garbage::CONDEMNED_INSTANCES,
+    ],
+    first: |db| {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id)?;
+        IDENTITY.put(db, &[ONE, blob(&id)])?;
+        for name in [CHANGES, INCARNATIONS, BUCKETS, OBJECTS, GARBAGE] {
+            COUNTERS.put(db, &[text(name), ValueRef::Integer(0)])?;
+        }
+        Ok(())
+    },
+};
+
+const IDENTITY: Table = Table::new("identity", 1, &["one", "id"]);
+const KEY_STORES: Table = Table::new("key_stores", 1, &["one", "id", "epoch"]);
+const COUNTERS: Table = Table::new("counters", 1, &["name", "value"]);
+const ONE: ValueRef<'static> = ValueRef::Integer(1);
+
+// The counters: the last number given out.
+const CHANGES: &str = "changes";
+const INCARNATIONS: &str = "incarnations";
+const BUCKETS: &str = "buckets";
+const OBJECTS: &str = "objects";
+const GARBAGE: &str = "garbage";
+
+fn counter(db: &Connection, name: &str) -> Result<u64, StoreError> {
+    COUNTERS
+        .get(db, &[text(name)], |row| row.number(1))?
+        .ok_or_else(|| StoreError::Damaged(format!("the counter of {name} is missing")))
+}
+
+/// The next number of a counter.
+fn count(db: &Connection, name: &str) -> Result<u64, StoreError> {
+    let next = counter(db, name)? + 1;
+    COUNTERS.put(db, &[text(name), int(next)?])?;
+    Ok(next)
+}
+
+impl Catalog for SqliteCatalog {
+    fn check(&self) -> Result<(), StoreError> {
+        self.0.check(&SCHEMA)
+    }
+
+    fn identity(&self) -> Result<StoreIdentity, StoreError> {
+        self.0.read(|db| {
+            let id = IDENTITY
+                .get(db, &[ONE], |row| row.id(1))?
+                .ok_or_else(|| StoreError::Damaged("the catalog has no identity".to_owned()))?;
+            Ok(StoreIdentity {
+                id,
+                epoch: counter(db, INCARNATIONS)?,
+            })
+        })
+    }
+
+    fn key_store_seen(&self, id: [u8; 16], epoch: u64) -> Result<KeyStoreSeen, StoreError> {
+        self.0.write(move |db| {
+            let seen = KEY_STORES.get(db, &[ONE], |row| Ok((row.id(1)?, row.number(2)?)))?;
+            match seen {
+                Some((other, _)) if other != id => return Ok(KeyStoreSeen::Other { id: other }),
+                Some((_, seen)) if seen > epoch => return Ok(KeyStoreSeen::Older { seen }),
+                Some((_, seen)) if seen == epoch => {}
+                _ => KEY_STORES.put(db, &[ONE, blob(&id), int(epoch)?])?,
+            }
+            Ok(KeyStoreSeen::Current)
+        })
+    }
+
+    fn register(&self, name: &str, now_ms: u64, ttl_ms: u64) -> Result<u64, StoreError> {
+        let name = name.to_owned();
+        self.0
+            .write(move |db| leases::register(db, &name, now_ms, ttl_ms))
+    }
+
+    fn renew(&self, incarnation: u64, now_ms: u64, ttl_ms: u64) -> Result<bool, StoreError> {
+        self.0
+            .write(move |db| leases::renew(db, incarnation, now_ms, ttl_ms))
+    }
+
+    fn release(&self, incarnation: u64) -> Result<(), StoreError> {
+        self.0.write(move |db| leases::release(db, incarnation))
+    }
+
+    fn dead_incarnations(&self, now_ms: u64) -> Result<Vec<u64>, StoreError> {
+        self.0.read(|db| leases::dead(db, now_ms))
+    }
+
+    fn standing(&self, incarnation: u64, now_ms: u64) -> Result<Standing, StoreError> {
+        self.0.read(|db| leases::standing(db, incarnation, now_ms))
+    }
+
+    fn close(&self, incarnation: u64) -> Result<(), StoreError> {
+        self.0.write(move |db| {
+            leases::close(db, incarnation)?;
+            garbage::forget_condemned(db, incarnation)
+        })
+    }
+
+    fn task_lease(
+        &self,
+        task: &str,
+        incarnation: u64,
+        now_ms: u64,
+        ttl_ms: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        let task = task.to_owned();
+        self.0
+            .write(move |db| leases::task(db, &task, incarnation, now_ms, ttl_ms))
+    }
+
+    fn change_counter(&self) -> Result<u64, StoreError> {
+        self.0.read(|db| counter(db, CHANGES))
+    }
+
+    fn create_bucket(&self, bucket: Bucket, state: GenerationState) -> Result<(), StoreError> {
+        self.0.write(move |db| buckets::create(db, &bucket, state))
+    }
+
+    fn bucket(&self, name: &str) -> Result<Option<Bucket>, StoreError> {
+        self.0.read(|db| buckets::by_name(db, name))
+    }
+
+    fn bucket_by_id(&self, id: BucketId) -> Result<Option<Bucket>, StoreError> {
+        self.0.read(|db| buckets::by_id(db, id))
+    }
+
+    fn buckets(&self, after: Option<&str>, limit: usize) -> Result<Vec<Bucket>, StoreError> {
+        self.0.read(|db| buckets::after(db, after, limit))
+    }
+
+    fn delete_bucket(&self, name: &str) -> Result<BucketId, DeleteBucketError> {
+        let name = name.to_owned();
+        self.0.write(move |db| buckets::delete(db, &name))
+    }
+
+    fn deleted_buckets(&self) -> Result<Vec<BucketId>, StoreError> {
+        self.0.read(buckets::deleted)
+    }
+
+    fn bucket_done(&self, bucket: BucketId) -> Result<(), StoreError> {
+        self.0.write(move |db| buckets::done(db, bucket))
+    }
+
+    fn generation(
+        &self,
+        bucket: BucketId,
+        generation: u32,
+    ) -> Result<Option<GenerationState>, StoreError> {
+        self.0.read(|db| match buckets::number(db, bucket)? {
+            Some(bucket) => buckets::generation(db, bucket, generation),
+            None => Ok(None),
+        })
+    }
+
+    fn set_generation(
+        &self,
+        bucket: BucketId,
+        expected: Option<GenerationState>,
+        new: GenerationState,
+        make_active: bool,
+    ) -> Result<(), StoreError> {
+        self.0
+            .write(move |db| buckets::set_generation(db, bucket, expected, new, make_active))
+    }
+
+    fn document(
+        &self,
+        bucket: Option<BucketId>,
+        name: &str,
+    ) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+        self.0.read(|db| buckets::document(db, bucket, name))
+    }
+
+    fn put_document(
+        &self,
+        bucket: Option<BucketId>,
+        name: &str,
+        expected: Option<u64>,
+        bytes: Option<&[u8]>,
+    ) -> Result<u64, StoreError> {
+        let (name, bytes) = (name.to_owned(), bytes.map(<[u8]>::to_vec));
+        self.0
+            .write(move |db| buckets::put_document(db, bucket, &name, expected, bytes.as_deref()))
+    }
+
+    fn commit(&self, commit: Commit) -> Result<Option<Garbage>, CommitError> {
+        commit.check()?;
+        self.0.write(move |db| objects::commit(db, &commit))
+    }
+
+    fn object(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ObjectView>, StoreError> {
+        self.0.read(|db| objects::view(db, bucket, key))
+    }
+
+    fn set_facts(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        instance: InstanceId,
+        expected: &[u8],
+        facts: &[u8],
+    ) -> Result<(), StoreError> {
+        let (key, expected, facts) = (key.to_vec(), expected.to_vec(), facts.to_vec());
+        self.0
+            .write(move |db| objects::set_facts(db, bucket, &key, instance, &expected, &facts))
+    }
+
+    fn delete(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        precondition: Precondition,
+        now_ms: u64,
+    ) -> Result<Option<Garbage>, CommitError> {
+        let key = key.to_vec();
+        self.0
+            .write(move |db| objects::delete(db, bucket, &key, precondition, now_ms))
+    }
+
+    fn list(&self, query: &ListQuery<'_>) -> Result<ListPage, StoreError> {
+        self.0.read(|db| objects::list(db, query))
+    }
+
+    fn garbage(&self, after: u64, limit: usize) -> Result<Vec<Garbage>, StoreError> {
+        self.0.read(|db| garbage::after(db, after, limit))
+    }
+
+    fn garbage_done(&self, ids: &[u64]) -> Result<(), StoreError> {
+        let ids = ids.to_vec();
+        self.0.write(move |db| garbage::done(db, &ids))
+    }
+
+    fn condemn(&self, blob: BlobId) -> Result<bool, StoreError> {
+        self.0.write(move |db| garbage::condemn(db, blob))
+    }
+
+    fn condemn_instance(&self, instance: InstanceId, incarnation: u64) -> Result<bool, StoreError> {
+        self.0
+            .write(move |db| garbage::condemn_instance(db, instance, incarnation))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::ops::Bound;
+
+    use super::*;
+    use crate::store::{ListItem, ListedObject};
+
+    #[test]
+    fn a_listing_passes_over_what_a_common_prefix_hides() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = SqliteCatalog::open(&dir.path().join("catalog.db")).unwrap();
+        let bucket = BucketId([1; 16]);
+        let named = Bucket {
+            id: bucket,
+            name: "bucket".to_owned(),
+            owner: String::new(),
+            created_ms: 0,
+            generation: 1,
+        };
+        let state = GenerationState {
+            generation: 1,
+            rev: 1,
+            state: 1,
+        };
+        catalog.create_bucket(named, state).unwrap();
+        let few = ["a", "b/1", "b/2", "many", "zoo/1", "zz"].map(str::to_owned);
+        let many = (0..100_000).map(|number| format!("many/{number:06}"));
+        let keys: Vec<_> = many.chain(few).collect();
+        // In one transaction, and only what a listing reads: a commit each would take a sync each.
+        let fill = move |db: &Connection| {
+            let bucket = buckets::number(db, bucket)?.unwrap();
+            keys.into_iter().try_for_each(|key| {
+                let object = ListedObject {
+                    key: key.into_bytes(),
+                    instance: InstanceId([7; 16]),
+                    mode: 1,
+                    suite: 1,
+                    length: 0,
+                    modified_ms: 0,
+                    generation: 1,
+                    attrs: vec![0; 100],
+                    facts: Vec::new(),
+                };
+                objects::put(db, bucket, 1, &object)
+            })
+        };
+        catalog.0.write::<(), StoreError>(fill).unwrap();
+        let from = Bound::Unbounded;
+        let query = ListQuery {
+            bucket,
+            prefix: b"",
+            from,
+            delimiter: Some(b"/"),
+            limit: 1000,
+        };
+        let page = catalog.list(&query).unwrap();
+        let name = |item: &ListItem| match item {
+            ListItem::Object(object) => object.key.clone(),
+            ListItem::Prefix(prefix) => prefix.clone(),
+        };
+        let names: Vec<_> = page.items.iter().map(name).collect();
+        assert_eq!(names, [&b"a"[..], b"b/", b"many", b"many/", b"zoo/", b"zz"]);
+        assert!(
+            page.rows_visited <= 3 * names.len() as u64,
+            "{} rows",
+            page.rows_visited
+        );
+        let page = catalog
+            .list(&ListQuery {
+                delimiter: None,
+                ..query
+            })
+            .unwrap();
+        assert_eq!((page.items.len(), page.rows_visited), (1000, 1001));
+        assert_eq!(page.next.as_deref(), Some(&b"many/000996"[..]));
+    }
+}
