@@ -1,0 +1,10 @@
+//! Master keys in a real token: SoftHSM, and SoftHSM behind a module that fails on demand.
+
+#![allow(unsafe_code, clippy::unwrap_used, clippy::undocumented_unsafe_blocks)]
+#![allow(clippy::multiple_unsafe_ops_per_block)]
+
+mod admin;
+mod faults;
+mod keys;
+mod kit;
+mod refusals;
