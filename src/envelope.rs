@@ -449,3 +449,6 @@ fn slice<'b>(blob: &'b [u8], range: &Range<u64>) -> Result<&'b [u8], ObjectError
 const MAGIC: &[u8; 8] = b"SRWKEY01";
 const RECORD_AT: usize = MAGIC.len() + 16 + 16;
 const SUITE: Suite = Suite::Cbc64Gmac;
+
+#[cfg(test)]
+mod tests;

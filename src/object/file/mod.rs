@@ -526,3 +526,6 @@ const NOT_OF_A_FILE: FormatError =
 /// Files up to this size are sealed and opened by one thread each.
 const SMALL_FILE: u64 = 1 << 20;
 const NEW_FILE: u32 = 0o666;
+
+#[cfg(test)]
+mod tests;

@@ -86,6 +86,15 @@ impl Output {
         Ok(())
     }
 
+    /// As where nameless files are unknown.
+    #[cfg(test)]
+    pub(super) fn with_temporary(mut self) -> io::Result<Self> {
+        let (file, path) = temporary(&self.target, Mode::from_raw_mode(0o600))?;
+        self.file = file;
+        self.temporary = Some(path);
+        Ok(self)
+    }
+
     fn replace(&mut self) -> io::Result<()> {
         let temporary = match self.temporary.clone() {
             Some(path) => path,
@@ -138,10 +147,15 @@ fn nameless_or_temporary(target: &Path, mode: u32) -> io::Result<(File, Option<P
             return Ok((file.into(), None));
         }
     }
+    let (file, path) = temporary(target, mode)?;
+    Ok((file, Some(path)))
+}
+
+fn temporary(target: &Path, mode: Mode) -> io::Result<(File, PathBuf)> {
     let path = temporary_name(target)?;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
     let file = rustix::fs::open(&path, flags, mode)?;
-    Ok((file.into(), Some(path)))
+    Ok((file.into(), path))
 }
 
 fn directory(target: &Path) -> &Path {
