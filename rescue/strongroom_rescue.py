@@ -419,14 +419,22 @@ def open_attrs(key, sealed):
 # -- sealed file and wrapped key (F-95 to F-99) ----------------------------------------------------------------
 
 
+def check_magic(magic, wanted, what):
+    """F-99: the last two characters of these magics are a version."""
+    if magic == wanted:
+        return
+    if len(magic) == 8 and magic[:6] == wanted[:6] and magic[6:].isdigit():
+        raise Unsupported("%s of version %s" % (what, magic[6:].decode()))
+    raise Malformed("not a %s: magic" % what)
+
+
 class SealedFile:
     """The envelope of a sealed file; `open` gives its blob."""
 
     def __init__(self, file):
         self.file, self.size = file, file.seek(0, os.SEEK_END)
         file.seek(0)
-        if file.read(8) != b"SRFILE01":
-            raise Malformed("not a sealed file: magic")
+        check_magic(file.read(8), b"SRFILE01", "sealed file")
         size = self.length()
         if size != 0 and size not in [99 + 61 * n for n in range(1, 9)]:
             raise Malformed("length of the bucket key record")
@@ -464,8 +472,9 @@ class WrappedKey:
     """F-98."""
 
     def __init__(self, data):
-        if len(data) != 188 or data[:8] != b"SRWKEY01":
-            raise Malformed("not a wrapped key: length or magic")
+        check_magic(data[:8], b"SRWKEY01", "wrapped key")
+        if len(data) != 188:
+            raise Malformed("a wrapped key has 188 bytes")
         self.bucket, self.instance, self.record = data[8:24], data[24:40], DataKeyRecord(data[40:])
         if self.record.mode != MANAGED or self.record.state != 2:
             raise Malformed("mode or state of the wrapped key's record")

@@ -354,16 +354,15 @@ impl WrappedKey {
     /// Malformed, or of a later version (F-99). No key is used for that.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, EnvelopeError> {
         if !bytes.starts_with(MAGIC) {
-            let family = &MAGIC[..6];
-            return Err(ObjectError::from(
-                if bytes.starts_with(family) && bytes.len() >= MAGIC.len() {
-                    FormatError::Unsupported(
-                        "a wrapped key of a later version: use a newer strongroom",
-                    )
-                } else {
-                    FormatError::Malformed("this is not a wrapped key")
-                },
-            )
+            let of_another_version = bytes.starts_with(&MAGIC[..6])
+                && bytes
+                    .get(6..8)
+                    .is_some_and(|v| v.iter().all(u8::is_ascii_digit));
+            return Err(ObjectError::from(if of_another_version {
+                FormatError::Unsupported("a wrapped key of a later version: use a newer strongroom")
+            } else {
+                FormatError::Malformed("this is not a wrapped key")
+            })
             .into());
         }
         let bytes = bytes

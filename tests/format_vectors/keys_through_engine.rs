@@ -16,7 +16,7 @@ use crate::through_engine::{Answer, secret};
 use crate::twin::{self, Root};
 use crate::vectors::Vector;
 
-fn class_of(error: KeyError) -> &'static str {
+pub(crate) fn class_of(error: KeyError) -> &'static str {
     match error {
         KeyError::Malformed(_) => "malformed",
         KeyError::Unsupported(_) => "unsupported",
@@ -28,12 +28,7 @@ fn class_of(error: KeyError) -> &'static str {
     }
 }
 
-/// What the vector wants, with the more specific name where it has one.
-pub(crate) fn expect(v: &Vector) -> &str {
-    v.text("error").unwrap_or_else(|| v.want("expect"))
-}
-
-fn keyring(roots: Vec<Root>) -> Keyring {
+pub(crate) fn keyring(roots: Vec<Root>) -> Keyring {
     let masters = roots
         .into_iter()
         .map(|root| Arc::new(KnownRoot(root)) as Arc<dyn MasterKey>);
@@ -59,7 +54,7 @@ impl std::ops::Deref for HeldKey {
     }
 }
 
-fn test_root() -> Root {
+pub(crate) fn test_root() -> Root {
     Root {
         mk_id: [7; 16],
         version: 1,
@@ -69,7 +64,7 @@ fn test_root() -> Root {
 }
 
 /// An active bucket key record of a known secret, under that root.
-fn record_of(secret: &[u8; 32], id: [u8; 16], generation: u32) -> Vec<u8> {
+pub(crate) fn record_of(secret: &[u8; 32], id: [u8; 16], generation: u32) -> Vec<u8> {
     let numbers = [&generation.to_le_bytes()[..], &1_u64.to_le_bytes()].concat();
     let body = twin::cat(&[b"SRBK\x01", &id, &numbers, &[1]]);
     twin::bucket_record(secret, &body, &[test_root()])

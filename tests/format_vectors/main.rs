@@ -2,6 +2,7 @@
 //! examples of `docs/FORMAT.md` against both.
 #![allow(clippy::unwrap_used)]
 
+mod files_through_engine;
 mod keys_through_engine;
 mod roots;
 mod through_engine;
