@@ -599,7 +599,17 @@ def run_blob(args, stack):
         same(args.salt, blob.salt)
     if args.part is not None and args.part != blob.part:
         raise Unauthentic()
-    write_verified(args.out, blob.plaintext(), args.force)
+    write_verified(args.out, exactly(blob.plaintext(), args.length), args.force)
+
+
+def exactly(chunks, length):
+    """Passes the chunks on, and ends in an error if they are not of the length that was stated."""
+    seen = 0
+    for chunk in chunks:
+        seen += len(chunk)
+        yield chunk
+    if length not in (None, seen):
+        raise Unauthentic()
 
 
 def run_record(args, _):
