@@ -1,9 +1,15 @@
 //! Suite 1, `AES256-CBC64-GMAC`: one segment encrypted in 64 lanes, then authenticated (F-17 to
 //! F-21).
 
-use aes::{Aes256Dec, Aes256Enc, cipher::KeyInit};
+use aes::{
+    Aes256Dec, Aes256Enc,
+    cipher::{KeyInit, KeySizeUser, consts::U32},
+};
 
-use super::{BLOCK_LEN, Backend, Gmac, Position, TAG_LEN, Unauthentic, lanes, wipe_stack};
+use super::{
+    BLOCK_LEN, Backend, Gmac, Position, TAG_LEN, Unauthentic, lanes, wipe_stack,
+    wiped::{Flat, Wiped},
+};
 
 /// The expanded keys of a blob, to seal with. The variant is the backend that expanded them, so a
 /// segment is sealed without asking the CPU again.
@@ -68,17 +74,17 @@ impl Cbc64Opener {
     }
 }
 
-pub(crate) struct Keys<Aes> {
-    data: Aes,
-    iv: Aes256Enc,
+pub(crate) struct Keys<Aes: Flat> {
+    data: Wiped<Aes>,
+    iv: Wiped<Aes256Enc>,
     mac: Gmac,
 }
 
-impl<Aes: KeyInit + aes::cipher::KeySizeUser<KeySize = aes::cipher::consts::U32>> Keys<Aes> {
+impl<Aes: Flat + KeyInit + KeySizeUser<KeySize = U32>> Keys<Aes> {
     fn new(enc: &[u8; 32], iv: &[u8; 32], mac: &[u8; 32]) -> Box<Self> {
         Box::new(Self {
-            data: Aes::new(enc.into()),
-            iv: Aes256Enc::new(iv.into()),
+            data: Wiped::new(Aes::new(enc.into())),
+            iv: Wiped::new(Aes256Enc::new(iv.into())),
             mac: Gmac::new(mac),
         })
     }
@@ -125,5 +131,52 @@ fn unpadded_len(plain: &[u8]) -> Result<usize, Unauthentic> {
         Ok(text.len())
     } else {
         Err(Unauthentic)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const AT: Position = Position {
+        index: 4,
+        last: true,
+    };
+
+    /// F-26 step 7: a padding no writer makes, under a valid tag, opens to nothing.
+    #[test]
+    fn a_padding_that_is_not_pkcs7_is_not_authentic() {
+        for (tail, len) in [
+            (&[1][..], Some(31)),
+            (&[2, 2], Some(30)),
+            (&[16; 16], Some(16)),
+            (&[0], None),
+            (&[17; 17], None),
+            (&[255; 32], None),
+            (&[1, 2], None),
+            (
+                &[
+                    15, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16,
+                ],
+                None,
+            ),
+        ] {
+            let mut plain = [0xAA; 32];
+            plain[32 - tail.len()..].copy_from_slice(tail);
+            let opened = open_padded(&plain);
+            assert_eq!(opened.ok(), len, "{tail:?}");
+        }
+    }
+
+    /// Seals what is padded already, then opens it.
+    fn open_padded(padded: &[u8; 32]) -> Result<usize, Unauthentic> {
+        let keys = Keys::<Aes256Enc>::new(&[1; 32], &[2; 32], &[3; 32]);
+        let mut sealed = [0; 32];
+        let tag = keys.seal(AT, padded, &mut sealed);
+        let Cbc64Opener::Portable(opener) =
+            Cbc64Opener::new(Backend::Portable, &[1; 32], &[2; 32], &[3; 32]);
+        opener.open(AT, &sealed, &tag, &mut [0; 32])
     }
 }

@@ -8,7 +8,7 @@ use aes::{
 };
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{BLOCK_LEN, Block};
+use super::{BLOCK_LEN, Block, wiped::Wiped};
 
 /// `BLOCKS` blocks of 16 bytes of SP 800-108r1 counter mode with PRF CMAC-AES-256 under `key`, an
 /// 8-bit counter from 1 before `fixed`, the fixed input data (at most 63 bytes).
@@ -21,7 +21,7 @@ pub(crate) fn kbkdf<const BLOCKS: usize>(
         message[0] = counter;
         message[1..=fixed.len()].copy_from_slice(fixed);
     }
-    let aes = Aes256Enc::new(key.into());
+    let aes = Wiped::new(Aes256Enc::new(key.into()));
     let mut blocks = cmac(&aes, messages.each_ref().map(|m| &m[..=fixed.len()]));
     let keys = Zeroizing::new(blocks.map(|block| block.0));
     blocks

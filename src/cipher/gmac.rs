@@ -9,20 +9,20 @@ use ghash::{GHash, universal_hash::UniversalHash};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
-use super::{Block, Position, TAG_LEN, Unauthentic};
+use super::{Block, Position, TAG_LEN, Unauthentic, wiped::Wiped};
 
 /// An expanded GMAC key; wiped on drop.
 pub(crate) struct Gmac {
-    aes: Aes256Enc,
-    hash: GHash,
+    aes: Wiped<Aes256Enc>,
+    hash: Wiped<GHash>,
 }
 
 impl Gmac {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
-        let aes = Aes256Enc::new(key.into());
+        let aes = Wiped::new(Aes256Enc::new(key.into()));
         let mut h = Block::default();
         aes.encrypt_block(&mut h);
-        let hash = GHash::new(&h);
+        let hash = Wiped::new(GHash::new(&h));
         h.as_mut_slice().zeroize();
         Self { aes, hash }
     }
@@ -54,7 +54,7 @@ impl Gmac {
 
         let mut lengths = Block::default();
         lengths[..8].copy_from_slice(&(8 * data.len() as u64).to_be_bytes());
-        let mut hash = self.hash.clone();
+        let mut hash = GHash::clone(&self.hash);
         hash.update_padded(data);
         hash.update(&[lengths]);
         let mut tag = hash.finalize();

@@ -190,3 +190,100 @@ fn rows_mut(bytes: &mut [u8]) -> &mut [Row] {
     let (blocks, _) = Block::slice_as_chunks_mut(bytes);
     Row::slice_as_chunks_mut(blocks).0
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use aes::{
+        Aes256,
+        cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyInit, KeyIvInit, block_padding::Pkcs7},
+    };
+
+    use super::*;
+
+    /// F-17: each lane is plain AES-256-CBC under its own IV, by the `cbc` crate.
+    #[test]
+    fn each_lane_is_plain_cbc() {
+        let key = [3; 32];
+        for len in [
+            0, 15, 16, 17, 240, 256, 272, 1023, 1024, 1025, 1300, 65_519, 65_520, 65_535,
+        ] {
+            let plain: Vec<u8> = (0..=250).cycle().take(len).collect();
+            let ivs = ivs(
+                &Aes256Enc::new(&[4; 32].into()),
+                Position {
+                    index: 7,
+                    last: true,
+                },
+            );
+            let mut sealed = vec![0; padded_len(len)];
+            encrypt(&Aes256Enc::new(&key.into()), &ivs, &plain, &mut sealed);
+
+            // Padding is of the joined stream (F-18); then every 64th block belongs to one lane.
+            let padding = u8::try_from(16 - len % 16).unwrap();
+            let mut padded = plain.clone();
+            padded.resize(padded_len(len), padding);
+            let (blocks, _) = Block::slice_as_chunks(&padded);
+            let (sealed_blocks, _) = Block::slice_as_chunks(&sealed);
+            for lane in 0..LANES.min(blocks.len()) {
+                let mut chain: Vec<Block> =
+                    blocks.iter().skip(lane).step_by(LANES).copied().collect();
+                cbc::Encryptor::<Aes256>::new(&key.into(), &ivs[lane]).encrypt_blocks(&mut chain);
+                let got: Vec<Block> = sealed_blocks
+                    .iter()
+                    .skip(lane)
+                    .step_by(LANES)
+                    .copied()
+                    .collect();
+                assert_eq!(got, chain, "{len} bytes, lane {lane}");
+                cbc::Decryptor::<Aes256>::new(&key.into(), &ivs[lane]).decrypt_blocks(&mut chain);
+            }
+
+            let mut opened = vec![0; sealed.len()];
+            decrypt(&Aes256Dec::new(&key.into()), &ivs, &sealed, &mut opened);
+            assert_eq!(opened, padded, "{len} bytes");
+        }
+    }
+
+    /// F-18, for a stream of less than one block: then there is one lane and nothing to interleave.
+    #[test]
+    fn one_block_is_cbc_with_pkcs7() {
+        let ivs = ivs(
+            &Aes256Enc::new(&[4; 32].into()),
+            Position {
+                index: 0,
+                last: true,
+            },
+        );
+        let mut sealed = [0; 16];
+        encrypt(
+            &Aes256Enc::new(&[3; 32].into()),
+            &ivs,
+            b"hello",
+            &mut sealed,
+        );
+        let mut expected = *b"hello...........";
+        cbc::Encryptor::<Aes256>::new(&[3; 32].into(), &ivs[0])
+            .encrypt_padded::<Pkcs7>(&mut expected, 5)
+            .unwrap();
+        assert_eq!(sealed, expected);
+    }
+
+    /// F-19.
+    #[test]
+    fn ivs_are_the_encryption_of_index_lane_and_final() {
+        let aes = Aes256Enc::new(&[5; 32].into());
+        let index = 0x0123_4567;
+        for last in [false, true] {
+            for (lane, iv) in (0_u32..).zip(ivs(&aes, Position { index, last })) {
+                let mut input = index.to_le_bytes().to_vec();
+                input.extend(lane.to_le_bytes());
+                input.extend(u32::from(last).to_le_bytes());
+                let mut expected = Block::try_from(&input[..]).unwrap();
+                aes.encrypt_block(&mut expected);
+                assert_eq!(iv, expected, "lane {lane}");
+            }
+        }
+    }
+}

@@ -10,6 +10,7 @@ mod cbc64;
 mod cmac;
 mod gmac;
 mod lanes;
+mod wiped;
 
 pub use backend::Backend;
 pub(crate) use cbc64::{Cbc64Opener, Cbc64Sealer};
@@ -49,11 +50,9 @@ impl Position {
 
     /// `le64 index || le32 lane || le32 final`, what the IV of a lane is the encryption of (F-19).
     fn iv_input(self, lane: u8) -> Block {
-        let mut input = Block::default();
-        input[..8].copy_from_slice(&self.index.to_le_bytes());
-        input[8] = lane;
-        input[12] = u8::from(self.last);
-        input
+        let index = u128::from(self.index);
+        let input = index | u128::from(lane) << 64 | u128::from(self.last) << 96;
+        Block::from(input.to_le_bytes())
     }
 }
 

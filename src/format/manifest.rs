@@ -274,3 +274,6 @@ const FIXED_LEN: usize = 56;
 const ENTRY_LEN: usize = 52;
 const PAGE_ENTRIES: usize = 128;
 const TOO_LONG: FormatError = FormatError::Malformed("length of a part");
+
+#[cfg(test)]
+mod tests;

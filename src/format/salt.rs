@@ -78,3 +78,87 @@ static COUNTER: AtomicU64 = AtomicU64::new(0);
 static NONCE: AtomicU64 = AtomicU64::new(0);
 /// Process id that [`NONCE`] was drawn for; no process has the id 0.
 static OWNER: AtomicU32 = AtomicU32::new(0);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, unsafe_code)]
+
+    use std::{
+        collections::HashSet,
+        io::{Read, Write},
+    };
+
+    use super::*;
+
+    /// F-07, against an independent joining of the same 52 bytes.
+    #[test]
+    fn a_salt_is_the_digest_of_its_five_inputs() {
+        let mut input = vec![0xAB; 24];
+        for number in [0x0102_0304_0506_0708_u64, 3, 1_700_000_000_000_000_000] {
+            input.extend((0..8).map(|i| u8::try_from(number >> (8 * i) & 0xFF).unwrap()));
+        }
+        input.extend([0xFF; 4]);
+        assert_eq!(input.len(), 52);
+        let salt = Salt::mix(
+            [0xAB; 24],
+            0x0102_0304_0506_0708,
+            3,
+            1_700_000_000_000_000_000,
+            Salt::RECORD,
+        );
+        assert_eq!(salt.0[..], Sha256::digest(input)[..]);
+    }
+
+    /// F-07, F-32: a random source that says the same every time, and a clock that stands still.
+    #[test]
+    fn a_repeating_random_source_does_not_repeat_a_salt() {
+        let salts: HashSet<[u8; 32]> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let salts = (0..5000).map(|_| Salt::mix([7; 24], 1, next(), 0, 0).0);
+                        salts.collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            let all = threads.into_iter().flat_map(|t| t.join().unwrap());
+            all.collect()
+        });
+        assert_eq!(salts.len(), 20_000);
+    }
+
+    #[test]
+    fn parts_and_processes_have_salts_of_their_own() {
+        let salt = |nonce, part| Salt::mix([0; 24], nonce, 0, 0, part);
+        assert_ne!(salt(1, 0), salt(1, 1));
+        assert_ne!(salt(1, 0), salt(2, 0));
+        assert_ne!(Salt::fresh(0).unwrap(), Salt::fresh(0).unwrap());
+    }
+
+    /// F-07: parent and child go on from the same counter, so only the nonce tells them apart when
+    /// the random source repeats.
+    #[test]
+    fn a_forked_child_draws_a_nonce_of_its_own() {
+        let before = process_nonce().unwrap();
+        let (mut reader, mut writer) = std::io::pipe().unwrap();
+        // SAFETY: the child makes system calls and touches atomics only, then leaves by `_exit`:
+        // nothing that another thread of the parent may have held a lock on.
+        let child = unsafe { libc::fork() };
+        assert!(child >= 0, "fork");
+        if child == 0 {
+            let sent = process_nonce().is_ok_and(|nonce| {
+                let again = process_nonce().is_ok_and(|again| again == nonce);
+                again && writer.write_all(&nonce.to_le_bytes()).is_ok()
+            });
+            // SAFETY: ends this process, without running anything of the test harness.
+            unsafe { libc::_exit(i32::from(!sent)) };
+        }
+        drop(writer);
+        let mut nonce = [0; 8];
+        reader.read_exact(&mut nonce).unwrap();
+        // SAFETY: waits for a child of ours; a null status is allowed.
+        unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+        assert_ne!(u64::from_le_bytes(nonce), before);
+        assert_eq!(process_nonce().unwrap(), before, "the parent keeps its own");
+    }
+}
