@@ -13,7 +13,7 @@ use strongroom::format::{Manifest, NamedList, Suite};
 use strongroom::id::{BucketId, InstanceId, RootId};
 use strongroom::keys::testing::{SoftMasterKey, data_key, data_key_bytes};
 use strongroom::keys::{
-    BucketKey, Context, Keyring, KeyringConfig, Mode, Purpose, RecordState,
+    BucketKey, Context, Keyring, KeyringConfig, Mode, Purpose, RecordState, Strategy,
     encode_encryption_context, kms_key_id,
 };
 use strongroom::object::{
@@ -95,7 +95,7 @@ fn pattern(length: usize) -> Vec<u8> {
 }
 
 fn keyring() -> Keyring {
-    let master = Arc::new(SoftMasterKey::with_key(ROOT, MASTER));
+    let master = Arc::new(SoftMasterKey::with_version(ROOT, Strategy::Kw, 1, MASTER));
     Keyring::new(vec![master], Arc::new(NullSink), KeyringConfig::default()).unwrap()
 }
 

@@ -188,3 +188,27 @@ impl fmt::Debug for FileSink {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_failed_write_is_the_last_thing_a_sink_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let sink = FileSink::open(&path, SyncPolicy::EachEvent).unwrap();
+        sink.record(Event::new(name::DECRYPT)).unwrap();
+        let head = sink.head();
+        let writable = std::mem::replace(&mut sink.lock().file, File::open(&path).unwrap());
+        let answer = sink.record(Event::new(name::DECRYPT));
+        assert!(matches!(answer, Err(AuditError::Io { .. })));
+        sink.lock().file = writable;
+        let answer = sink.record(Event::new(name::DECRYPT));
+        assert!(matches!(answer, Err(AuditError::Ended { .. })));
+        assert!(matches!(sink.sync(), Err(AuditError::Ended { .. })));
+        assert_eq!(sink.head(), head);
+    }
+}

@@ -9,6 +9,8 @@
 mod event;
 mod file;
 mod json;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use std::sync::{Mutex, PoisonError};

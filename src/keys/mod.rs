@@ -26,6 +26,8 @@ mod master;
 mod roots;
 #[cfg(any(test, feature = "conformance"))]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use bucket_key::{BucketKey, Purpose};
 pub use bucket_record::{BucketKeyRecord, KeyState, Wrap};

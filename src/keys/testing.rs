@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::bucket_key::Tier;
-use super::derive::{kw_unwrap, kw_wrap};
+use super::derive::{kw_unwrap, kw_wrap, kwp_unwrap, kwp_wrap};
 use super::held::{Held, Keys};
 use super::master::{MasterKey, MasterKeyError, Strategy, WrappedSecret};
 use super::{BucketKey, Clock, Context, DataKey, KeyError, Purpose, RecordState};
@@ -17,6 +17,7 @@ use crate::secret::Secret;
 /// for tests, with faults that can be switched on.
 pub struct SoftMasterKey {
     root: RootId,
+    strategy: Strategy,
     state: Mutex<State>,
     calls: AtomicU64,
 }
@@ -47,27 +48,25 @@ pub enum Fault {
 }
 
 impl SoftMasterKey {
-    /// A root with version 1, whose key is derived from the root's id.
+    /// A root that wraps by plain key wrap, with a version 1 that follows from the root's id.
     #[must_use]
     pub fn new(root: RootId) -> Self {
-        let key = version_key(root, 1);
+        Self::with_version(root, Strategy::Kw, 1, version_key(root, 1))
+    }
+
+    /// A root with one version of a known key.
+    #[must_use]
+    pub fn with_version(root: RootId, strategy: Strategy, version: u32, key: [u8; 32]) -> Self {
         Self {
             root,
+            strategy,
             state: Mutex::new(State {
-                versions: BTreeMap::from([(1, key)]),
-                active: 1,
+                versions: BTreeMap::from([(version, key)]),
+                active: version,
                 fault: Fault::None,
             }),
             calls: AtomicU64::new(0),
         }
-    }
-
-    /// A root whose version 1 has this key.
-    #[must_use]
-    pub fn with_key(root: RootId, key: [u8; 32]) -> Self {
-        let double = Self::new(root);
-        double.lock().versions.insert(1, key);
-        double
     }
 
     /// Misbehaves from now on.
@@ -129,15 +128,27 @@ impl SoftMasterKey {
 
     fn open(&self, version: u32, blob: &WrappedSecret) -> Result<Secret<32>, MasterKeyError> {
         let key = self.key(version)?;
-        let mut secret = Secret::zeroed()?;
-        kw_unwrap(&key, blob, secret.expose_mut()).map_err(|_| MasterKeyError::Rejected)?;
+        let mut secret = Secret::<32>::zeroed()?;
+        match self.strategy {
+            Strategy::Kw => kw_unwrap(&key, blob, secret.expose_mut()),
+            Strategy::Kwp => kwp_unwrap(&key, blob)
+                .and_then(|plain| plain.try_into().map_err(|_| KeyError::Unauthentic))
+                .map(|plain| *secret.expose_mut() = plain),
+        }
+        .map_err(|_| MasterKeyError::Rejected)?;
         Ok(secret)
     }
 
     fn close(&self, version: u32, secret: &Secret<32>) -> Result<WrappedSecret, MasterKeyError> {
         let key = self.key(version)?;
         let mut blob = [0; 40];
-        kw_wrap(&key, secret.expose(), &mut blob);
+        match self.strategy {
+            Strategy::Kw => kw_wrap(&key, secret.expose(), &mut blob),
+            Strategy::Kwp => {
+                let wrapped = kwp_wrap(&key, secret.expose()).expect("32 bytes can be wrapped");
+                blob.copy_from_slice(&wrapped);
+            }
+        }
         Ok(blob)
     }
 }
@@ -148,7 +159,7 @@ impl MasterKey for SoftMasterKey {
     }
 
     fn strategy(&self) -> Strategy {
-        Strategy::Kw
+        self.strategy
     }
 
     fn active_version(&self) -> u32 {
