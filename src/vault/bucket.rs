@@ -1,0 +1,211 @@
+//! Buckets, their keys and their documents.
+
+use super::{Vault, VaultError, now_ms};
+use crate::id::{BucketId, InstanceId};
+use crate::keys::KeyState;
+use crate::store::{Bucket, DeleteBucketError, GenerationState, StoreError};
+
+impl Vault {
+    /// Makes a bucket and its key: one HSM operation for each root.
+    ///
+    /// # Errors
+    /// [`VaultError::BucketExists`] with the bucket that has the name; [`VaultError::Invalid`] for an empty name or one
+    /// of more than 255 bytes; [`VaultError::Unavailable`] without the HSM.
+    pub fn create_bucket(&self, name: &str, owner: &str) -> Result<Bucket, VaultError> {
+        self.check_writable()?;
+        if name.is_empty() || name.len() > MAX_NAME {
+            return Err(VaultError::Invalid(
+                "a bucket name has 1 to 255 bytes".to_owned(),
+            ));
+        }
+        if let Some(bucket) = self.stores.catalog.bucket(name)? {
+            return Err(VaultError::BucketExists(Box::new(bucket)));
+        }
+        let incarnation = self.incarnation();
+        let id = new_bucket_id(incarnation)?;
+        let record = self
+            .keyring
+            .create_bucket_key(id, FIRST_GENERATION, owner)
+            .map_err(|error| self.bucket_key_error(name, error))?;
+        self.stores
+            .keys
+            .insert_bucket_key(id, FIRST_GENERATION, &record)?;
+        let bucket = Bucket {
+            id,
+            name: name.to_owned(),
+            owner: owner.to_owned(),
+            created_ms: now_ms(),
+            generation: FIRST_GENERATION,
+        };
+        match self
+            .stores
+            .catalog
+            .create_bucket(bucket.clone(), FIRST_STATE)
+        {
+            Ok(()) if self.incarnation() == incarnation => Ok(bucket),
+            Ok(()) => self.keep_if_it_has_a_key(bucket),
+            Err(StoreError::Exists(_)) => {
+                // Somebody else's bucket by now; the key that was made for ours protects nothing.
+                let _ = self.stores.keys.shred_bucket(id);
+                match self.stores.catalog.bucket(name)? {
+                    Some(bucket) => Err(VaultError::BucketExists(Box::new(bucket))),
+                    None => Err(VaultError::LeaseLost),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A bucket that was made after the lease was lost: the sweeper may have taken its key for an orphan.
+    fn keep_if_it_has_a_key(&self, bucket: Bucket) -> Result<Bucket, VaultError> {
+        let key = self
+            .stores
+            .keys
+            .fetch_bucket(bucket.id, bucket.generation)?;
+        if key.bucket_key.is_some() {
+            return Ok(bucket);
+        }
+        self.delete_bucket(&bucket.name)?;
+        Err(VaultError::LeaseLost)
+    }
+
+    /// A bucket by name.
+    ///
+    /// # Errors
+    /// [`VaultError::NoSuchBucket`].
+    pub fn bucket(&self, name: &str) -> Result<Bucket, VaultError> {
+        let bucket = self.stores.catalog.bucket(name)?;
+        bucket.ok_or_else(|| VaultError::NoSuchBucket(name.to_owned()))
+    }
+
+    /// Up to `limit` buckets after a name, by name.
+    ///
+    /// # Errors
+    /// [`VaultError::Unavailable`].
+    pub fn buckets(&self, after: Option<&str>, limit: usize) -> Result<Vec<Bucket>, VaultError> {
+        Ok(self.stores.catalog.buckets(after, limit)?)
+    }
+
+    /// Deletes an empty bucket and its documents; its key is shredded, now or, if the key store is away, later.
+    ///
+    /// # Errors
+    /// [`VaultError::NoSuchBucket`], [`VaultError::BucketNotEmpty`], [`VaultError::ReadOnly`].
+    pub fn delete_bucket(&self, name: &str) -> Result<(), VaultError> {
+        self.check_writable()?;
+        let deleted = self.stores.catalog.delete_bucket(name);
+        let id = deleted.map_err(|error| match error {
+            DeleteBucketError::NotFound => VaultError::NoSuchBucket(name.to_owned()),
+            DeleteBucketError::NotEmpty => VaultError::BucketNotEmpty(name.to_owned()),
+            DeleteBucketError::Store(error) => error.into(),
+        })?;
+        // What fails here, the next pass of the background work does: the bucket is on the catalog's list.
+        let _ = self.shred_deleted_bucket(id);
+        Ok(())
+    }
+
+    pub(super) fn shred_deleted_bucket(&self, id: BucketId) -> Result<(), StoreError> {
+        self.stores.keys.shred_bucket(id)?;
+        self.stores.catalog.bucket_done(id)
+    }
+
+    /// A named document of a bucket, or of the vault, with its revision. The vault does not know what documents mean.
+    ///
+    /// # Errors
+    /// [`VaultError::Unavailable`].
+    pub fn document(
+        &self,
+        bucket: Option<&Bucket>,
+        name: &str,
+    ) -> Result<Option<(u64, Vec<u8>)>, VaultError> {
+        Ok(self
+            .stores
+            .catalog
+            .document(bucket.map(|bucket| bucket.id), name)?)
+    }
+
+    /// Puts a document in the place of revision `expected` (`None`: of none), or with `bytes` `None` deletes it. Returns
+    /// the new revision.
+    ///
+    /// # Errors
+    /// [`VaultError::PreconditionFailed`] if the revision is another one; [`VaultError::NoSuchBucket`].
+    pub fn put_document(
+        &self,
+        bucket: Option<&Bucket>,
+        name: &str,
+        expected: Option<u64>,
+        bytes: Option<&[u8]>,
+    ) -> Result<u64, VaultError> {
+        self.check_writable()?;
+        let id = bucket.map(|bucket| bucket.id);
+        let put = self.stores.catalog.put_document(id, name, expected, bytes);
+        put.map_err(|error| match (error, bucket) {
+            (StoreError::Stale(_), _) => VaultError::PreconditionFailed,
+            (StoreError::NotFound(_), Some(bucket)) => {
+                VaultError::NoSuchBucket(bucket.name.clone())
+            }
+            (error, _) => error.into(),
+        })
+    }
+
+    /// Grows with every change of a bucket or a document: whoever holds a copy compares this.
+    ///
+    /// # Errors
+    /// [`VaultError::Unavailable`].
+    pub fn change_counter(&self) -> Result<u64, VaultError> {
+        Ok(self.stores.catalog.change_counter()?)
+    }
+
+    /// Puts `facts` in the place of `expected` on this instance of an object.
+    ///
+    /// # Errors
+    /// [`VaultError::NoSuchKey`] if the instance is not the visible one, [`VaultError::PreconditionFailed`] if its facts
+    /// are others.
+    pub fn set_facts(
+        &self,
+        bucket: &Bucket,
+        key: &[u8],
+        instance: InstanceId,
+        expected: &[u8],
+        facts: &[u8],
+    ) -> Result<(), VaultError> {
+        self.check_writable()?;
+        let set = self
+            .stores
+            .catalog
+            .set_facts(bucket.id, key, instance, expected, facts);
+        set.map_err(|error| match error {
+            StoreError::Stale(_) => VaultError::PreconditionFailed,
+            StoreError::NotFound(_) => VaultError::NoSuchKey {
+                bucket: bucket.name.clone(),
+                key: key.to_vec(),
+            },
+            error => error.into(),
+        })
+    }
+
+    /// The bucket as it is now, if it is still the same one.
+    pub(super) fn same_bucket(&self, bucket: &Bucket) -> Result<Bucket, VaultError> {
+        let now = self.bucket(&bucket.name)?;
+        if now.id == bucket.id {
+            Ok(now)
+        } else {
+            Err(VaultError::NoSuchBucket(now.name))
+        }
+    }
+}
+
+/// Like a blob's, a bucket's id begins with the incarnation that made it: so the sweeper knows whose bucket keys without a
+/// bucket are orphans, and whose are about to get one.
+fn new_bucket_id(incarnation: u64) -> Result<BucketId, VaultError> {
+    let mut id = BucketId::random()?;
+    id.0[..8].copy_from_slice(&incarnation.to_le_bytes());
+    Ok(id)
+}
+
+const MAX_NAME: usize = 255;
+const FIRST_GENERATION: u32 = 1;
+const FIRST_STATE: GenerationState = GenerationState {
+    generation: FIRST_GENERATION,
+    rev: 1,
+    state: KeyState::Active.code(),
+};

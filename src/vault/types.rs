@@ -1,0 +1,267 @@
+//! What callers hand to the vault and get back from it.
+
+use std::fmt;
+use std::ops::Bound;
+
+use crate::format::{NamedList, Suite};
+use crate::id::InstanceId;
+use crate::keys::Mode;
+use crate::secret::Secret;
+use crate::store::Precondition;
+
+/// How an object is protected.
+pub enum Protection {
+    /// Sealed, under the bucket's key alone.
+    Managed,
+    /// Sealed; what opens it is the caller's 256-bit key *and* the bucket's key. The caller's is forgotten with the
+    /// stream.
+    Customer(Secret<32>),
+    /// Authenticated but readable on the disk (suite 0). Only for buckets whose rules allow it, which the caller has
+    /// checked. The choice is bound into the object's key record: no edit of the catalog turns a sealed object into a
+    /// plain one, or back.
+    Plain,
+}
+
+impl Protection {
+    /// The mode of the data key record.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        match self {
+            Self::Managed => Mode::Managed,
+            Self::Customer(_) => Mode::Customer,
+            Self::Plain => Mode::Plain,
+        }
+    }
+}
+
+impl fmt::Debug for Protection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Managed => "Managed",
+            Self::Customer(_) => "Customer(..)",
+            Self::Plain => "Plain",
+        })
+    }
+}
+
+/// One object to be written.
+#[derive(Debug)]
+pub struct PutRequest {
+    /// The bucket's name.
+    pub bucket: String,
+    /// The object key: any bytes, at most 65,535.
+    pub key: Vec<u8>,
+    /// How it is protected.
+    pub protection: Protection,
+    /// The immutable facts: content headers and user metadata. The vault adds `:created`.
+    pub head: NamedList,
+    /// Facts that may change later; opaque, at most 64 KiB.
+    pub facts: Vec<u8>,
+    /// A suite other than the vault's own. [`Protection::Plain`] is always suite 0, and nothing else is.
+    pub suite: Option<Suite>,
+    /// Who asks; written to the audit trail.
+    pub principal: String,
+}
+
+/// What goes with the end of a write.
+#[derive(Debug)]
+pub struct CommitRequest {
+    /// What must be so for the object to become visible.
+    pub precondition: Precondition,
+    /// Facts that would tell the content (entity tag, checksums). They are sealed.
+    pub attrs: NamedList,
+}
+
+impl Default for CommitRequest {
+    fn default() -> Self {
+        Self {
+            precondition: Precondition::None,
+            attrs: NamedList(Vec::new()),
+        }
+    }
+}
+
+/// A write that is durable and visible.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The instance that is visible now.
+    pub instance: InstanceId,
+    /// When it became so, Unix milliseconds.
+    pub modified_ms: u64,
+    /// The instance whose place it took; its key is shredded.
+    pub replaced: Option<InstanceId>,
+    /// Plaintext length in bytes.
+    pub length: u64,
+}
+
+/// One object to be read.
+#[derive(Debug)]
+pub struct OpenRequest<'a> {
+    /// The bucket's name.
+    pub bucket: &'a str,
+    /// The object key.
+    pub key: &'a [u8],
+    /// The customer key, for an object stored with one.
+    pub customer: Option<Secret<32>>,
+    /// Only this instance; another one is [`VaultError::PreconditionFailed`](super::VaultError::PreconditionFailed).
+    pub instance: Option<InstanceId>,
+    /// Who asks; written to the audit trail.
+    pub principal: &'a str,
+}
+
+/// What is known of an object once its key record and manifest are verified.
+#[derive(Debug, Clone)]
+pub struct ObjectInfo {
+    /// Plaintext length in bytes.
+    pub length: u64,
+    /// When its writing began, Unix milliseconds; authenticated.
+    pub created_ms: u64,
+    /// When it became visible, Unix milliseconds; the catalog's word.
+    pub modified_ms: u64,
+    /// How it is protected.
+    pub mode: Mode,
+    /// The suite it is sealed with.
+    pub suite: Suite,
+    /// The instance.
+    pub instance: InstanceId,
+    /// The immutable facts it was written with, authenticated.
+    pub head: NamedList,
+    /// The sealed attributes it was written with, authenticated.
+    pub attrs: NamedList,
+    /// Facts that may change; the catalog's word.
+    pub facts: Vec<u8>,
+}
+
+/// What the catalog says of an object, its sealed attributes apart: nothing here is authenticated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    /// The instance.
+    pub instance: InstanceId,
+    /// Plaintext length in bytes.
+    pub length: u64,
+    /// When it became visible, Unix milliseconds.
+    pub modified_ms: u64,
+    /// How it is protected.
+    pub mode: Mode,
+    /// Facts that may change.
+    pub facts: Vec<u8>,
+    /// The sealed attributes, opened and authenticated. `None` for an object stored with a customer key, and where they
+    /// cannot be opened now: one object that does not open never fails a listing.
+    pub attrs: Option<NamedList>,
+}
+
+/// What to list.
+#[derive(Debug, Clone, Copy)]
+pub struct ListRequest<'a> {
+    /// The bucket's name.
+    pub bucket: &'a str,
+    /// Only keys that begin so.
+    pub prefix: &'a [u8],
+    /// Only keys from here on.
+    pub from: Bound<&'a [u8]>,
+    /// Keys that share what stands before and with its first occurrence after the prefix are shown as one item.
+    pub delimiter: Option<&'a [u8]>,
+    /// Number of items at most.
+    pub limit: usize,
+}
+
+/// A page of a listing, in byte order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// The items.
+    pub items: Vec<ListedItem>,
+    /// The key the next page begins with, inclusive; `None` at the end.
+    pub next: Option<Vec<u8>>,
+}
+
+/// An item of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListedItem {
+    /// An object.
+    Object(ListedObject),
+    /// A common prefix, the delimiter included.
+    Prefix(Vec<u8>),
+}
+
+/// An object as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedObject {
+    /// The object key.
+    pub key: Vec<u8>,
+    /// The instance.
+    pub instance: InstanceId,
+    /// How it is protected.
+    pub mode: Mode,
+    /// Plaintext length in bytes.
+    pub length: u64,
+    /// When it became visible, Unix milliseconds.
+    pub modified_ms: u64,
+    /// As in [`Stat`].
+    pub attrs: Option<NamedList>,
+    /// Facts that may change.
+    pub facts: Vec<u8>,
+}
+
+/// What one pass of the background work did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Maintenance {
+    /// The lease had been lost, and the vault registered anew.
+    pub registered: bool,
+    /// Garbage whose keys were shredded.
+    pub shredded: u64,
+    /// Garbage whose blobs are gone, and which is forgotten.
+    pub reaped: u64,
+    /// Orphaned key records shredded.
+    pub orphan_records: u64,
+    /// Orphaned blobs removed.
+    pub orphan_blobs: u64,
+    /// Orphaned bucket keys shredded.
+    pub orphan_bucket_keys: u64,
+    /// Dead incarnations closed.
+    pub closed: u64,
+}
+
+/// What went wrong so far and was not an answer to be expected; only grows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Reads that found an object damaged.
+    pub damaged: u64,
+    /// Reads that went back to the catalog since the instance had changed under them.
+    pub retried: u64,
+    /// Requests that found the state of a bucket key to differ between key store and catalog.
+    pub alarms: u64,
+    /// Writes of which it is not known whether they took effect.
+    pub unknown: u64,
+    /// Leases lost.
+    pub leases_lost: u64,
+    /// Passes of the background work that did not get through.
+    pub failed_passes: u64,
+}
+
+/// Something [`Vault::verify`](super::Vault::verify) found wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The bucket's name.
+    pub bucket: String,
+    /// The object key.
+    pub key: Vec<u8>,
+    /// The instance.
+    pub instance: InstanceId,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// What a [`Vault::verify`](super::Vault::verify) looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Objects read back and authenticated to the last byte.
+    pub objects: u64,
+    /// Their plaintext bytes.
+    pub bytes: u64,
+    /// Objects stored with a customer key: record, manifest, layout and lengths were verified, the data was not.
+    pub customer_objects: u64,
+    /// Objects that were replaced or deleted while they were read, and are somebody's newer object now.
+    pub changed: u64,
+    /// Findings.
+    pub findings: u64,
+}
