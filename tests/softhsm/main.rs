@@ -4,6 +4,7 @@
 #![allow(clippy::multiple_unsafe_ops_per_block)]
 
 mod admin;
+mod doors;
 mod faults;
 mod keys;
 mod kit;
