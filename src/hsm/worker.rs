@@ -287,7 +287,15 @@ impl<E: Into<Fault>> From<E> for Setback {
 impl Worker {
     fn run(mut self, queue: &Receiver<Job>) {
         while !self.core.closing.load(Ordering::Acquire) {
-            if !self.prepare() {
+            // To open a session is a call into the module, too, and may hang like any other.
+            let patience = self.core.token.config.deadline;
+            self.busy_until(Instant::now() + patience);
+            let ready = self.prepare();
+            self.desk.busy_until.store(0, Ordering::Release);
+            if self.desk.given_up.load(Ordering::Acquire) {
+                break;
+            }
+            if !ready {
                 std::thread::sleep(NAP);
                 continue;
             }
@@ -295,15 +303,18 @@ impl Worker {
             if Instant::now() >= job.deadline {
                 continue;
             }
-            self.desk
-                .busy_until
-                .store(self.core.until(job.deadline), Ordering::Release);
+            self.busy_until(job.deadline);
             self.serve(job);
             self.desk.busy_until.store(0, Ordering::Release);
             if self.desk.given_up.load(Ordering::Acquire) {
                 break;
             }
         }
+    }
+
+    fn busy_until(&self, deadline: Instant) {
+        let until = self.core.until(deadline);
+        self.desk.busy_until.store(until, Ordering::Release);
     }
 
     /// Whether it may take a job: not while it has no session and the token gives no more of them

@@ -241,3 +241,29 @@ token_test! {
         master.rewrap(1, 2, &old).unwrap_err();
     }
 }
+
+token_test! {
+    fn a_token_of_few_sessions_serves_with_those_it_gives(site: &Site) {
+        site.provision(1);
+        let fault = fault();
+        // The anchor and one worker get a session, the three other workers none.
+        fault.set("C_OpenSession:rv=0xb1,after=2");
+        let master = HsmMasterKey::open(site.faulty_config()).unwrap();
+        let blob = master.wrap(1, &painted(1)).unwrap();
+        assert!(work(&master, &blob, 200).is_empty());
+        assert!(!master.stats().failing);
+    }
+}
+
+token_test! {
+    fn a_session_that_hangs_while_it_is_opened_costs_one_thread(site: &Site) {
+        let (master, blob, fault) = start(site);
+        assert!(work(&master, &blob, 20).is_empty());
+        // Every session is lost, and each of the four new ones hangs at first.
+        fault.set("C_UnwrapKey:finalize,count=1;C_OpenSession:delay=8000,after=1,count=4");
+        let begun = Instant::now();
+        recovery_time(|| master.unwrap(1, &blob));
+        assert!(begun.elapsed() < RECOVERED, "{:?} {:?}", begun.elapsed(), master.stats());
+        assert!(work(&master, &blob, 20).is_empty());
+    }
+}
