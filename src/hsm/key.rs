@@ -294,7 +294,8 @@ const fn unsaid(code: ck::CK_RV) -> bool {
     )
 }
 
-const WANTED: [(ck::CK_ATTRIBUTE_TYPE, &str, bool); 7] = [
+const WANTED: [(ck::CK_ATTRIBUTE_TYPE, &str, bool); 8] = [
+    (ck::CKA_PRIVATE, "CKA_PRIVATE", true),
     (ck::CKA_SENSITIVE, "CKA_SENSITIVE", true),
     (ck::CKA_WRAP, "CKA_WRAP", true),
     (ck::CKA_UNWRAP, "CKA_UNWRAP", true),

@@ -6,7 +6,7 @@ use super::config::HsmConfig;
 use super::error::HsmError;
 use super::key;
 use super::life::Token;
-use super::worker::{Answer, Order, Pool};
+use super::pool::{Answer, Order, Pool};
 use crate::id::RootId;
 use crate::keys::{MasterKey, MasterKeyError, Strategy, WrappedSecret};
 use crate::secret::Secret;

@@ -24,6 +24,7 @@ mod life;
 mod master;
 mod module;
 mod operation;
+mod pool;
 mod probe;
 mod worker;
 

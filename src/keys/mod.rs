@@ -13,6 +13,8 @@ mod bucket_key;
 mod bucket_record;
 mod cache;
 mod clock;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod context;
 mod control;
 mod counters;

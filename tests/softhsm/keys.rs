@@ -7,6 +7,13 @@ use subtle::ConstantTimeEq;
 use crate::kit::{ROOT, fault, painted, softhsm, token_test};
 
 token_test! {
+    fn softhsm_does_what_every_master_key_must(site: &Site) {
+        site.provision(3);
+        strongroom::keys::conformance::master_key(&site.open());
+    }
+}
+
+token_test! {
     fn what_is_wrapped_is_unwrapped(site: &Site) {
         site.provision(1);
         let master = site.open();

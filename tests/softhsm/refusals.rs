@@ -164,6 +164,7 @@ macro_rules! refused_attributes {
 refused_attributes! {
     an_extractable_key_is_refused: [Attribute::Extractable(true)] => ["CKA_EXTRACTABLE is true"];
     a_readable_key_is_refused: [Attribute::Sensitive(false), Attribute::Extractable(true)] => ["CKA_SENSITIVE is false", "CKA_EXTRACTABLE is true"];
+    a_key_for_everybody_is_refused: [Attribute::Private(false)] => ["CKA_PRIVATE is false"];
     a_key_that_decrypts_is_refused: [Attribute::Decrypt(true)] => ["CKA_DECRYPT is true"];
     a_key_that_encrypts_is_refused: [Attribute::Encrypt(true)] => ["CKA_ENCRYPT is true"];
     a_key_that_signs_is_refused: [Attribute::Sign(true)] => ["CKA_SIGN is true"];
