@@ -35,7 +35,7 @@ macro_rules! id {
 }
 
 id! {
-    /// One write of one object, made before its first byte.
+    /// One write of one object, made before its first byte (F-54).
     InstanceId
 }
 id! {
@@ -43,7 +43,7 @@ id! {
     BucketId
 }
 id! {
-    /// One blob: the writer's incarnation (little-endian, 8 bytes), then 8 random bytes.
+    /// One blob: the writer's incarnation (little-endian, 8 bytes), then 8 random bytes (F-54).
     BlobId
 }
 id! {

@@ -40,7 +40,7 @@ impl<const N: usize> Secret<N> {
         arena::Slot::zeroed(N).map(|slot| Self { slot })
     }
 
-    /// Fresh from the kernel's random source.
+    /// Fresh from the kernel's random source (F-06).
     ///
     /// # Errors
     /// As [`Secret::zeroed`], and [`SecretError::Random`].

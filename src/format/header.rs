@@ -68,7 +68,7 @@ impl Header {
         header
     }
 
-    /// Step 5 of F-26, in constant time; `header` is what `self` was parsed from.
+    /// Step 5 of F-26, in constant time (F-03); `header` is what `self` was parsed from.
     pub(super) fn verify(
         &self,
         dk: &Secret<32>,

@@ -178,7 +178,8 @@ impl Manifest {
     }
 
     /// The blobs that hold a range of the object's plaintext, each with the range of its own
-    /// plaintext. What lies beyond the object is left out.
+    /// plaintext. What lies beyond the object is left out. Ranges are served from a manifest that
+    /// [`Manifest::decode`] has verified against a verified record, never before (F-89).
     pub fn parts_for(&self, range: Range<u64>) -> impl Iterator<Item = (&PartEntry, Range<u64>)> {
         let first = self
             .entries
@@ -225,6 +226,7 @@ impl Manifest {
     }
 }
 
+/// F-81.
 fn encode_page(entries: &[PartEntry]) -> Vec<u8> {
     let mut page = Vec::with_capacity(entries.len() * ENTRY_LEN);
     for entry in entries {

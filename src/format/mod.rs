@@ -1,6 +1,6 @@
 //! Format 1: header, layout, derivation, segments, manifests. Bytes in, bytes out, no I/O. Layer 1.
 //!
-//! The rules cited as F-nn are those of `docs/FORMAT.md`. A blob is read in the order of F-26:
+//! The rules cited as F-nn are those of `docs/FORMAT.md`; its integers are little-endian (F-01). A blob is read in the order of F-26:
 //! [`parse_header`], then [`BlobShape::from_len`], both without a key; then [`OpenKeys::open`], which
 //! checks the commitment; then [`OpenKeys::open_segment`] for each segment. Sealing is
 //! [`SealKeys::create`] with a [`Salt::fresh`], then [`SealKeys::seal_segment`].
@@ -28,11 +28,11 @@ pub use segment::{OpenKeys, SealKeys};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
 pub enum Suite {
-    /// Authenticated plaintext: for buckets opened for it and as a measuring baseline.
+    /// Authenticated plaintext: for buckets opened for it and as a measuring baseline (F-23).
     PlainGmac = 0,
-    /// AES-256 in 64 interleaved CBC lanes with GMAC: the default.
+    /// AES-256 in 64 interleaved CBC lanes with GMAC: the default (F-17 to F-21).
     Cbc64Gmac = 1,
-    /// AES-256-GCM. Known to layouts and manifests; sealing and opening are not built in.
+    /// AES-256-GCM (F-22). Known to layouts and manifests; sealing and opening are not built in.
     Gcm = 2,
 }
 

@@ -103,8 +103,14 @@ impl SealKeys {
         let Some(tag) = tag.first_chunk_mut::<TAG_LEN>() else {
             return Err(FormatError::Misuse("no room for the sealed segment"));
         };
-        *tag = self.cipher.seal(Position { index, last }, plain, body);
-        wipe_stack();
+        let at = Position { index, last };
+        *tag = match &self.cipher {
+            SealCipher::PlainGmac(mac) => {
+                body.copy_from_slice(plain);
+                mac.tag(at, body)
+            }
+            SealCipher::Cbc64Gmac(cipher) => cipher.seal(at, plain, body),
+        };
         Ok(len + TAG_LEN)
     }
 }
@@ -118,17 +124,6 @@ impl SealCipher {
             Suite::PlainGmac => Ok(Self::PlainGmac(Box::new(Gmac::new(mac)))),
             Suite::Cbc64Gmac => Ok(Self::Cbc64Gmac(Cbc64Sealer::new(backend, enc, iv, mac))),
             Suite::Gcm => Err(FormatError::Unsupported("suite 2")),
-        }
-    }
-
-    #[inline(never)]
-    fn seal(&self, at: Position, plain: &[u8], body: &mut [u8]) -> [u8; TAG_LEN] {
-        match self {
-            Self::PlainGmac(mac) => {
-                body.copy_from_slice(plain);
-                mac.tag(at, body)
-            }
-            Self::Cbc64Gmac(cipher) => cipher.seal(at, plain, body),
         }
     }
 }
@@ -189,8 +184,8 @@ impl OpenKeys {
     /// always). No byte is decrypted before the tag has verified.
     ///
     /// # Errors
-    /// [`FormatError::Unauthentic`], and all of `plain` is wiped. [`FormatError::Misuse`]: `plain`
-    /// is too short.
+    /// [`FormatError::Unauthentic`], and all of `plain` is wiped (F-27). [`FormatError::Misuse`]:
+    /// `plain` is too short.
     pub fn open_segment(
         &self,
         index: u64,
@@ -199,14 +194,12 @@ impl OpenKeys {
         plain: &mut [u8],
     ) -> Result<usize, FormatError> {
         let opened = self.try_open(Position { index, last }, sealed, plain);
-        wipe_stack();
         if opened.is_err() {
             plain.zeroize();
         }
         opened
     }
 
-    #[inline(never)]
     fn try_open(
         &self,
         at: Position,

@@ -11,7 +11,7 @@ use super::module::{Attribute, Module, Object, Session};
 use crate::id::RootId;
 
 /// `CKA_ID` of version `version` of a root's master key:
-/// `SHA-256("sr-mk-1" || mk_id || le32 version)[..16]`, FORMAT section 3.
+/// `SHA-256("sr-mk-1" || mk_id || le32 version)[..16]` (F-65).
 #[must_use]
 pub fn key_id(root: RootId, version: u32) -> [u8; 16] {
     let digest = Sha256::new()

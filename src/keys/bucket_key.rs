@@ -185,6 +185,7 @@ impl BucketKey {
 
     /// The same data key under another generation of the bucket's key (F-53), or, from or to the
     /// direct tier, under another key of the same object. The salt stays; no customer key is needed.
+    /// An object that moves to a new generation takes its sealed attributes along (F-72).
     ///
     /// # Errors
     /// As [`BucketKey::verify_record`], and as [`BucketKey::wrap_data_key`] for `to`.

@@ -59,7 +59,7 @@ pub struct Context<'a> {
     /// The write of the object that this key is for.
     pub instance: InstanceId,
     /// The object key's bytes as decoded from the URL, not normalised; the caller's own context at
-    /// the envelope door; empty in sealed files. At most 65,535 bytes.
+    /// the envelope door; empty in sealed files (F-44). At most 65,535 bytes.
     pub object_key: &'a [u8],
     /// [`Mode::Kms`] only: see [`kms_key_id`]. Empty otherwise.
     pub kms_key_id: &'a [u8],

@@ -61,6 +61,7 @@ impl std::fmt::Debug for DataKey {
     }
 }
 
+/// F-90.
 pub(super) fn seal_attrs(
     key: &Secret<32>,
     label: &[u8],

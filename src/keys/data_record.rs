@@ -278,7 +278,7 @@ impl WrapKeys {
     }
 }
 
-/// iwk || verifier (F-49).
+/// iwk || verifier (F-49): the customer key takes part inside the bucket key's wrap (F-55).
 struct CustomerKeys(Zeroizing<[[u8; 32]; 2]>);
 
 impl CustomerKeys {

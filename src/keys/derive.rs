@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::error::KeyError;
 
-/// KDF(K, label, ctx, 32 `N`): SP 800-108r1 section 4.1, counter mode, HMAC-SHA-256 (F-08).
+/// KDF(K, label, ctx, 32 `N`): SP 800-108r1 section 4.1, counter mode, HMAC-SHA-256 (F-08). `label` is one of F-09.
 pub(super) fn kdf<const N: usize>(
     key: &[u8; 32],
     label: &[u8],

@@ -189,7 +189,7 @@ impl Keyring {
     }
 
     /// Makes the key of a bucket's generation and gives its record, wrapped by every root: 99 + 61 n
-    /// bytes (F-61).
+    /// bytes (F-61). Each generation belongs to one set of roots (F-68): this keyring's.
     ///
     /// # Errors
     /// [`KeyError::Malformed`]: generation 0, or the control ring's id. [`KeyError::Hsm`]: not every

@@ -67,7 +67,7 @@ pub trait MasterKey: Send + Sync {
 /// A bucket key secret under a master key: 32 bytes and the 8 of AES Key Wrap.
 pub type WrappedSecret = [u8; 40];
 
-/// How a root wraps; the byte beside every wrap in a record.
+/// How a root wraps (F-66); the byte beside every wrap in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Strategy {

@@ -61,7 +61,7 @@ impl Plan {
 
 impl BlobOpener {
     /// Reads and authenticates the 80-byte header of a blob of `blob_len` bytes. `plain_len` is the length of its
-    /// plaintext if the caller knows it from an authenticated place.
+    /// plaintext if the caller knows it from an authenticated place, as from a manifest entry (F-83).
     ///
     /// # Errors
     /// [`FormatError::Malformed`] and [`FormatError::Unsupported`] from the structure, before the key is used, also when

@@ -93,3 +93,91 @@ fn split(stored: &[u8]) -> Option<(&[u8], Vec<&[u8]>)> {
 
 /// 128 entries of 52 bytes.
 const PAGE_LEN: usize = 128 * 52;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::format::Suite;
+    use crate::id::{BlobId, InstanceId};
+    use crate::store::{BlobRef, Locator};
+
+    /// A row of one blob of `length` bytes and the record that vouches for it.
+    fn object(length: u64) -> (ObjectRow, DataKeyInfo) {
+        let head = NamedList(vec![(CREATED.to_owned(), 5_u64.to_le_bytes().to_vec())]);
+        let head = head.encode_head().unwrap();
+        let sealed_len = sealed_len(Suite::Cbc64Gmac, length).unwrap();
+        let blob = BlobSummary {
+            suite: Suite::Cbc64Gmac,
+            part: 0,
+            salt: [1; 32],
+            plain_len: length,
+            sealed_len,
+        };
+        let layout = Layout::of_one_blob(&head, &blob).unwrap();
+        let row = ObjectRow {
+            key: b"k".to_vec(),
+            instance: InstanceId([2; 16]),
+            mode: 1,
+            suite: 1,
+            length,
+            modified_ms: 0,
+            generation: 1,
+            kms_key_id: Vec::new(),
+            encryption_context: Vec::new(),
+            manifest: layout.manifest,
+            head,
+            attrs: Vec::new(),
+            facts: Vec::new(),
+            blobs: vec![BlobRef {
+                part: 0,
+                id: BlobId([3; 16]),
+                locator: Locator::Inline,
+                sealed_len,
+            }],
+        };
+        let record = DataKeyInfo {
+            state: RecordState::Complete,
+            generation: 1,
+            manifest_digest: layout.digest,
+        };
+        (row, record)
+    }
+
+    /// F-52.
+    #[test]
+    fn what_was_never_completed_is_not_served() {
+        let (row, record) = object(5);
+        assert!(Verified::new(&row, &record).is_ok());
+        for state in [RecordState::Upload, RecordState::NoManifest] {
+            let record = DataKeyInfo { state, ..record };
+            assert!(Verified::new(&row, &record).is_err(), "{state:?}");
+        }
+    }
+
+    /// F-89: parts and ranges come from a `Verified` only, and there is none for a row that differs in anything.
+    #[test]
+    fn a_row_that_its_record_does_not_vouch_for_is_not_served() {
+        let (row, record) = object(5);
+        let refused = |change: &dyn Fn(&mut ObjectRow)| {
+            let mut row = row.clone();
+            change(&mut row);
+            Verified::new(&row, &record).is_err()
+        };
+        for at in 0..row.manifest.len() {
+            assert!(refused(&|row| row.manifest[at] ^= 1), "manifest, byte {at}");
+            assert!(refused(&|row| row.manifest.truncate(at)), "manifest, {at}");
+        }
+        for at in 0..row.head.len() {
+            assert!(refused(&|row| row.head[at] ^= 1), "head, byte {at}");
+        }
+        assert!(refused(&|row| row.length += 1));
+        assert!(refused(&|row| row.suite = 0));
+        assert!(refused(&|row| row.blobs[0].part = 1));
+        assert!(refused(&|row| row.blobs[0].sealed_len += 16));
+        assert!(refused(&|row| row.blobs.clear()));
+        let (other, _) = object(6);
+        assert!(Verified::new(&other, &record).is_err(), "another object's");
+    }
+}

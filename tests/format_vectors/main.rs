@@ -4,6 +4,7 @@
 
 mod files_through_engine;
 mod keys_through_engine;
+mod promises;
 mod roots;
 mod through_engine;
 mod through_twin;

@@ -1,5 +1,6 @@
 """The fixed inputs of vectors and worked examples, and the list the cases are added to."""
 
+import rules
 from format1 import *
 
 DK = bytes(range(0x00, 0x20))
@@ -37,7 +38,7 @@ VECTORS = {}
 
 def vector(name, kind, expect, about, *fields):
     assert name not in VECTORS, name
-    VECTORS[name] = [("expect", expect), ("kind", kind), ("about", about), *fields]
+    VECTORS[name] = [("expect", expect), ("kind", kind), ("about", about), ("rules", rules.shown_by(name)), *fields]
 
 
 def flip(data, at, bit=1):
