@@ -7,7 +7,7 @@ use aes::{
 };
 
 use super::{
-    BLOCK_LEN, Backend, Gmac, Position, TAG_LEN, Unauthentic, lanes, wipe_stack,
+    BLOCK_LEN, Backend, Gmac, Position, TAG_LEN, Unauthentic, lanes,
     wiped::{Flat, Wiped},
 };
 
@@ -28,11 +28,7 @@ impl Cbc64Sealer {
     /// `plain` for a segment before the last and [`Cbc64Sealer::padded_len`] for the last.
     pub(crate) fn seal(&self, at: Position, plain: &[u8], out: &mut [u8]) -> [u8; TAG_LEN] {
         match self {
-            Self::Portable(keys) => {
-                let tag = keys.seal(at, plain, out);
-                wipe_stack();
-                tag
-            }
+            Self::Portable(keys) => keys.seal(at, plain, out),
         }
     }
 
@@ -65,11 +61,7 @@ impl Cbc64Opener {
         out: &mut [u8],
     ) -> Result<usize, Unauthentic> {
         match self {
-            Self::Portable(keys) => {
-                let len = keys.open(at, sealed, tag, out);
-                wipe_stack();
-                len
-            }
+            Self::Portable(keys) => keys.open(at, sealed, tag, out),
         }
     }
 }
@@ -91,7 +83,6 @@ impl<Aes: Flat + KeyInit + KeySizeUser<KeySize = U32>> Keys<Aes> {
 }
 
 impl Keys<Aes256Enc> {
-    #[inline(never)]
     fn seal(&self, at: Position, plain: &[u8], out: &mut [u8]) -> [u8; TAG_LEN] {
         lanes::encrypt(&self.data, &lanes::ivs(&self.iv, at), plain, out);
         self.mac.tag(at, out)
@@ -99,7 +90,6 @@ impl Keys<Aes256Enc> {
 }
 
 impl Keys<Aes256Dec> {
-    #[inline(never)]
     fn open(
         &self,
         at: Position,

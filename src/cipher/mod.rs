@@ -61,7 +61,8 @@ impl Position {
 pub(crate) struct Unauthentic;
 
 /// Overwrites the stack below the caller's frame, where the functions it called before had theirs:
-/// spilled round keys, chain values, plaintext. As far as safe code can: it relies on the compiler
+/// spilled round keys, chain values, plaintext. The caller keeps those functions out of its own frame
+/// with `#[inline(never)]`. As far as safe code can: it relies on the compiler
 /// to keep this a call of its own, and a test searches the process's memory for what should be gone.
 #[inline(never)]
 pub(crate) fn wipe_stack() {

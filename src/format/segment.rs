@@ -103,14 +103,8 @@ impl SealKeys {
         let Some(tag) = tag.first_chunk_mut::<TAG_LEN>() else {
             return Err(FormatError::Misuse("no room for the sealed segment"));
         };
-        let at = Position { index, last };
-        *tag = match &self.cipher {
-            SealCipher::PlainGmac(mac) => {
-                body.copy_from_slice(plain);
-                mac.tag(at, body)
-            }
-            SealCipher::Cbc64Gmac(cipher) => cipher.seal(at, plain, body),
-        };
+        *tag = self.cipher.seal(Position { index, last }, plain, body);
+        wipe_stack();
         Ok(len + TAG_LEN)
     }
 }
@@ -124,6 +118,17 @@ impl SealCipher {
             Suite::PlainGmac => Ok(Self::PlainGmac(Box::new(Gmac::new(mac)))),
             Suite::Cbc64Gmac => Ok(Self::Cbc64Gmac(Cbc64Sealer::new(backend, enc, iv, mac))),
             Suite::Gcm => Err(FormatError::Unsupported("suite 2")),
+        }
+    }
+
+    #[inline(never)]
+    fn seal(&self, at: Position, plain: &[u8], body: &mut [u8]) -> [u8; TAG_LEN] {
+        match self {
+            Self::PlainGmac(mac) => {
+                body.copy_from_slice(plain);
+                mac.tag(at, body)
+            }
+            Self::Cbc64Gmac(cipher) => cipher.seal(at, plain, body),
         }
     }
 }
@@ -194,12 +199,14 @@ impl OpenKeys {
         plain: &mut [u8],
     ) -> Result<usize, FormatError> {
         let opened = self.try_open(Position { index, last }, sealed, plain);
+        wipe_stack();
         if opened.is_err() {
             plain.zeroize();
         }
         opened
     }
 
+    #[inline(never)]
     fn try_open(
         &self,
         at: Position,

@@ -11,10 +11,14 @@
 
 mod blob;
 mod catalog;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod dirs;
 mod error;
 mod files;
 mod keys;
+#[cfg(feature = "conformance")]
+mod memory;
 mod sqlite;
 mod sync;
 
@@ -28,5 +32,7 @@ pub use dirs::{StoreLock, make_dir};
 pub use error::StoreError;
 pub use files::FileBlobs;
 pub use keys::{KeyRow, KeyStore, KeyView, MasterRow, NewKeyRecord, ScanBy, StoreIdentity};
+#[cfg(feature = "conformance")]
+pub use memory::{MemoryBlobs, MemoryCatalog, MemoryKeys};
 pub use sqlite::{SqliteCatalog, SqliteKeys, SqliteOptions};
 pub use sync::SyncMeter;

@@ -25,6 +25,17 @@ impl Needle {
         }
     }
 
+    /// From what [`Needle::masked`] gave in another process, which had the secret in clear.
+    pub(crate) fn from_masked(masked: Vec<u8>) -> Self {
+        assert!(masked.len() >= 8, "a short needle is found by chance");
+        Self { masked }
+    }
+
+    /// The secret in its masked form: no search finds it.
+    pub(crate) fn masked(&self) -> &[u8] {
+        &self.masked
+    }
+
     fn is_at(&self, window: &[u8]) -> bool {
         let mask = black_box(MASK);
         window.iter().zip(&self.masked).all(|(a, b)| a ^ b == mask)
@@ -52,7 +63,11 @@ pub(crate) fn search_process(pid: u32, needles: &[Needle]) -> io::Result<Vec<Hit
 
 fn search(pid: &str, needles: &[Needle]) -> io::Result<Vec<Hit>> {
     let longest = needles.iter().map(|n| n.masked.len()).max().unwrap_or(0);
-    let firsts: Vec<u8> = needles.iter().map(|n| n.masked[0]).collect();
+    // Which needles begin with these two (masked) bytes: most places are done with one look-up.
+    let mut beginning = vec![Vec::new(); 1 << 16];
+    for (i, needle) in needles.iter().enumerate() {
+        beginning[pair(&needle.masked)].push(i);
+    }
     let memory = File::open(format!("/proc/{pid}/mem"))?;
     let mut buffer = vec![0; PIECE + longest];
     let own = buffer.as_ptr() as u64..buffer.as_ptr() as u64 + buffer.len() as u64;
@@ -66,14 +81,12 @@ fn search(pid: &str, needles: &[Needle]) -> io::Result<Vec<Hit>> {
             // Pieces overlap by the longest needle less one byte; a hit is counted where it begins.
             let want = usize::try_from(end - at).map_or(buffer.len(), |n| n.min(buffer.len()));
             let got = read_some(&memory, &mut buffer[..want], at);
-            let mask = black_box(MASK);
-            for offset in 0..got.min(PIECE) {
+            let both = pair(&[black_box(MASK); 2]);
+            for offset in 0..got.saturating_sub(1).min(PIECE) {
                 let address = at + offset as u64;
-                let byte = buffer[offset] ^ mask;
-                for (i, needle) in needles.iter().enumerate() {
-                    let window = buffer.get(offset..offset + needle.masked.len());
-                    if byte == firsts[i]
-                        && window.is_some_and(|window| needle.is_at(window))
+                for &i in &beginning[pair(&buffer[offset..]) ^ both] {
+                    let window = buffer.get(offset..offset + needles[i].masked.len());
+                    if window.is_some_and(|window| needles[i].is_at(window))
                         && !(pid == "self" && own.contains(&address))
                     {
                         hits.push(Hit {
@@ -104,6 +117,10 @@ fn read_some(memory: &File, buffer: &mut [u8], at: u64) -> usize {
     got
 }
 
+fn pair(bytes: &[u8]) -> usize {
+    usize::from(bytes[0]) << 8 | usize::from(bytes[1])
+}
+
 fn writable_range(line: &str) -> Option<(u64, u64)> {
     let mut fields = line.split_ascii_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
@@ -112,6 +129,11 @@ fn writable_range(line: &str) -> Option<(u64, u64)> {
         u64::from_str_radix(start, 16).ok()?,
         u64::from_str_radix(end, 16).ok()?,
     ))
+}
+
+/// The secret of a masked form: for the process that may have it in clear.
+pub(crate) fn unmask(masked: &[u8]) -> Vec<u8> {
+    masked.iter().map(|byte| byte ^ MASK).collect()
 }
 
 const PIECE: usize = 1 << 20;
