@@ -392,7 +392,8 @@ pub trait Catalog: Send + Sync {
     /// Makes a bucket with its first generation.
     ///
     /// # Errors
-    /// [`StoreError::Exists`] for the name or the id.
+    /// [`StoreError::Exists`] for the name or the id, and for an id whose maker ([`maker_of`]) is
+    /// [`Standing::Closed`]: a sweeper may have taken the key of such a bucket for an orphan.
     fn create_bucket(&self, bucket: Bucket, state: GenerationState) -> Result<(), StoreError>;
 
     /// A bucket by name.
@@ -545,6 +546,13 @@ pub trait Catalog: Send + Sync {
     /// # Errors
     /// Any [`StoreError`] of a write.
     fn condemn_instance(&self, instance: InstanceId, incarnation: u64) -> Result<bool, StoreError>;
+}
+
+/// The incarnation a bucket id was made by: like a blob's, its first 8 bytes.
+#[must_use]
+pub fn maker_of(id: BucketId) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = id.0;
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// The first key behind all keys that begin with `prefix`; `None` if there is no such key.

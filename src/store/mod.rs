@@ -26,7 +26,7 @@ pub use blob::{BlobReader, BlobRef, BlobStore, BlobWriter, Locator, incarnation_
 pub use catalog::{
     Bucket, Catalog, Commit, CommitError, DeleteBucketError, Garbage, GenerationState,
     KeyStoreSeen, ListItem, ListPage, ListQuery, ListedObject, ObjectRow, ObjectView, Precondition,
-    Standing, after_prefix, common_prefix,
+    Standing, after_prefix, common_prefix, maker_of,
 };
 pub use dirs::{StoreLock, make_dir};
 pub use error::StoreError;

@@ -21,8 +21,7 @@ impl Vault {
         if let Some(bucket) = self.stores.catalog.bucket(name)? {
             return Err(VaultError::BucketExists(Box::new(bucket)));
         }
-        let incarnation = self.incarnation();
-        let id = new_bucket_id(incarnation)?;
+        let id = new_bucket_id(self.incarnation())?;
         let record = self
             .keyring
             .create_bucket_key(id, FIRST_GENERATION, owner)
@@ -42,10 +41,9 @@ impl Vault {
             .catalog
             .create_bucket(bucket.clone(), FIRST_STATE)
         {
-            Ok(()) if self.incarnation() == incarnation => Ok(bucket),
-            Ok(()) => self.keep_if_it_has_a_key(bucket),
+            Ok(()) => Ok(bucket),
             Err(StoreError::Exists(_)) => {
-                // Somebody else's bucket by now; the key that was made for ours protects nothing.
+                // Somebody else has the name, or a sweeper took us for dead; the key that was made protects nothing.
                 let _ = self.stores.keys.shred_bucket(id);
                 match self.stores.catalog.bucket(name)? {
                     Some(bucket) => Err(VaultError::BucketExists(Box::new(bucket))),
@@ -54,19 +52,6 @@ impl Vault {
             }
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// A bucket that was made after the lease was lost: the sweeper may have taken its key for an orphan.
-    fn keep_if_it_has_a_key(&self, bucket: Bucket) -> Result<Bucket, VaultError> {
-        let key = self
-            .stores
-            .keys
-            .fetch_bucket(bucket.id, bucket.generation)?;
-        if key.bucket_key.is_some() {
-            return Ok(bucket);
-        }
-        self.delete_bucket(&bucket.name)?;
-        Err(VaultError::LeaseLost)
     }
 
     /// A bucket by name.

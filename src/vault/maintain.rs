@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::types::Maintenance;
 use super::{CONTROL_RING, Vault, VaultError, now_ms};
-use crate::id::{BucketId, InstanceId};
-use crate::store::{ScanBy, Standing, StoreError, incarnation_of};
+use crate::id::InstanceId;
+use crate::store::{ScanBy, Standing, StoreError, incarnation_of, maker_of};
 
 impl Vault {
     /// One pass of the background work. A step that fails does not keep the others from being done; the first failure is
@@ -132,15 +132,17 @@ impl Vault {
         if mine.is_none() {
             return Ok(()); // another node is at it
         }
+        // What looks like an orphan because its row was lost is not to be swept.
+        catalog.check()?;
         for incarnation in &dead {
             self.sweep_records(*incarnation, done)?;
         }
         self.sweep_blobs(now, done)?;
-        self.sweep_bucket_keys(now, done)?;
         for incarnation in dead {
             catalog.close(incarnation)?;
             done.closed += 1;
         }
+        self.sweep_bucket_keys(done)?;
         self.swept.store(true, Ordering::Release);
         Ok(())
     }
@@ -188,9 +190,9 @@ impl Vault {
         Ok(())
     }
 
-    /// Bucket keys whose bucket was never made: their maker's incarnation is in the bucket's id.
-    fn sweep_bucket_keys(&self, now: u64, done: &mut Maintenance) -> Result<(), StoreError> {
-        let mut over = Over::new(self, now);
+    /// Bucket keys whose bucket was never made. Their makers are closed, so it never will be.
+    fn sweep_bucket_keys(&self, done: &mut Maintenance) -> Result<(), StoreError> {
+        let catalog = &self.stores.catalog;
         let mut after = None;
         loop {
             let page = self.stores.keys.bucket_keys(after, PAGE)?;
@@ -200,8 +202,8 @@ impl Vault {
             after = Some((*last, *generation));
             for (bucket, ..) in page {
                 if bucket != CONTROL_RING
-                    && over.is_over(maker_of(bucket))?
-                    && self.stores.catalog.bucket_by_id(bucket)?.is_none()
+                    && catalog.standing(maker_of(bucket), now_ms())? == Standing::Closed
+                    && catalog.bucket_by_id(bucket)?.is_none()
                 {
                     self.stores.keys.shred_bucket(bucket)?;
                     done.orphan_bucket_keys += 1;
@@ -239,12 +241,6 @@ impl<'a> Over<'a> {
         self.known.insert(incarnation, over);
         Ok(over)
     }
-}
-
-/// The incarnation that made a bucket.
-fn maker_of(bucket: BucketId) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = bucket.0;
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// The thread that [`Vault::spawn_maintenance`] started.

@@ -722,6 +722,19 @@ fn closed(open: &Open) -> Verdict {
     catalog.close(expired)?;
     let late = catalog.commit(commit(expired, b"late")?);
     same("a commit", &late, &Err(CommitError::Condemned))?;
+    let mut id = BucketId([0xb2; 16]);
+    id.0[..8].copy_from_slice(&expired.to_le_bytes());
+    let made = Bucket {
+        id,
+        ..bucket("made late", 0)
+    };
+    holds(
+        "a bucket of its making",
+        matches!(
+            catalog.create_bucket(made, state(1)),
+            Err(StoreError::Exists(_))
+        ),
+    )?;
     let unknown = catalog.commit(commit(999, b"late")?);
     same("a commit of nobody", &unknown, &Err(CommitError::Condemned))?;
     same(

@@ -8,7 +8,7 @@ use crate::id::{BlobId, BucketId, InstanceId};
 use crate::store::{
     Bucket, Catalog, Commit, CommitError, DeleteBucketError, Garbage, GenerationState,
     KeyStoreSeen, ListItem, ListPage, ListQuery, ListedObject, ObjectRow, ObjectView, Precondition,
-    Standing, StoreError, StoreIdentity, common_prefix, incarnation_of,
+    Standing, StoreError, StoreIdentity, common_prefix, incarnation_of, maker_of,
 };
 
 /// The catalog in memory.
@@ -233,7 +233,9 @@ impl Catalog for MemoryCatalog {
 
     fn create_bucket(&self, bucket: Bucket, generation: GenerationState) -> Result<(), StoreError> {
         let mut state = lock(&self.0);
-        let taken = state.bucket(bucket.id).is_some() || state.deleted.contains(&bucket.id);
+        let taken = state.bucket(bucket.id).is_some()
+            || state.deleted.contains(&bucket.id)
+            || state.standing(maker_of(bucket.id), 0) == Standing::Closed;
         if taken || state.buckets.contains_key(&bucket.name) {
             return Err(exists());
         }

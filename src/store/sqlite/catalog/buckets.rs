@@ -3,11 +3,11 @@
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
-use super::{BUCKETS, CHANGES, count};
+use super::{BUCKETS, CHANGES, count, leases};
 use crate::id::BucketId;
 use crate::store::sqlite::keys::page;
 use crate::store::sqlite::row::{Fields, Table, blob, int, text};
-use crate::store::{Bucket, DeleteBucketError, GenerationState, StoreError};
+use crate::store::{Bucket, DeleteBucketError, GenerationState, StoreError, maker_of};
 
 pub(super) const BY_NAME: Table = Table::new(
     "buckets",
@@ -28,7 +28,8 @@ pub(super) fn create(
     if by_name(db, &bucket.name)?.is_some() {
         return Err(StoreError::Exists(format!("bucket {}", bucket.name)));
     }
-    if number(db, bucket.id)?.is_some() || DELETED.has(db, &[blob(&bucket.id.0)])? {
+    let used = number(db, bucket.id)?.is_some() || DELETED.has(db, &[blob(&bucket.id.0)])?;
+    if used || leases::is_closed(db, maker_of(bucket.id))? {
         return Err(StoreError::Exists(format!("bucket id {}", bucket.id)));
     }
     count(db, CHANGES)?;

@@ -89,6 +89,11 @@ pub(super) fn may_commit(db: &Connection, incarnation: u64) -> Result<bool, Stor
     Ok(get(db, incarnation)?.is_some_and(|node| !node.closed))
 }
 
+/// Whether an incarnation was registered once and is closed.
+pub(super) fn is_closed(db: &Connection, incarnation: u64) -> Result<bool, StoreError> {
+    Ok(get(db, incarnation)?.is_some_and(|node| node.closed))
+}
+
 pub(super) fn task(
     db: &Connection,
     task: &str,

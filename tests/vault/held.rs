@@ -1,0 +1,215 @@
+//! Stores that tell before and after each of their calls, so that a test can hold a writer between any two steps; and a
+//! catalog that shows another row than it has.
+
+use std::sync::Arc;
+
+use strongroom::id::{BlobId, BucketId, InstanceId};
+use strongroom::store::*;
+use strongroom::vault::Stores;
+
+/// Called with `"before insert"`, `"after insert"` and so on, on the thread that makes the call.
+pub type Hook = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// The same stores, telling.
+pub fn watched(stores: &Stores, hook: &Hook) -> Stores {
+    Stores {
+        blobs: Arc::new(Blobs {
+            inner: stores.blobs.clone(),
+            hook: hook.clone(),
+        }),
+        keys: Arc::new(Keys {
+            inner: stores.keys.clone(),
+            hook: hook.clone(),
+        }),
+        catalog: Arc::new(Watched {
+            inner: stores.catalog.clone(),
+            hook: hook.clone(),
+        }),
+    }
+}
+
+/// Shows `row` in the place of the row of its key.
+pub struct Edited {
+    inner: Arc<dyn Catalog>,
+    row: ObjectRow,
+}
+
+impl Edited {
+    pub fn new(inner: &Arc<dyn Catalog>, row: ObjectRow) -> Self {
+        Self {
+            inner: inner.clone(),
+            row,
+        }
+    }
+
+    fn tell(&self, _: &str) {}
+
+    fn object(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ObjectView>, StoreError> {
+        if key != self.row.key {
+            return self.inner.object(bucket, key);
+        }
+        // Of the object that is there, whatever its key: also a row under another name is shown.
+        let there = self.inner.object(bucket, b"x")?;
+        Ok(there.map(|view| ObjectView {
+            row: self.row.clone(),
+            ..view
+        }))
+    }
+}
+
+struct Blobs {
+    inner: Arc<dyn BlobStore>,
+    hook: Hook,
+}
+
+struct Writer {
+    inner: Box<dyn BlobWriter>,
+    hook: Hook,
+}
+
+struct Keys {
+    inner: Arc<dyn KeyStore>,
+    hook: Hook,
+}
+
+struct Watched {
+    inner: Arc<dyn Catalog>,
+    hook: Hook,
+}
+
+impl Keys {
+    fn tell(&self, step: &str) {
+        (self.hook)(step);
+    }
+}
+
+impl Watched {
+    fn tell(&self, step: &str) {
+        (self.hook)(step);
+    }
+
+    fn object(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ObjectView>, StoreError> {
+        (self.hook)("before object");
+        let view = self.inner.object(bucket, key);
+        (self.hook)("after object");
+        view
+    }
+}
+
+/// Hands calls on, telling before and after.
+macro_rules! pass {
+    ($(fn $name:ident(&self $(, $arg:ident: $kind:ty)*) -> $ret:ty;)*) => {$(
+        fn $name(&self $(, $arg: $kind)*) -> $ret {
+            self.tell(concat!("before ", stringify!($name)));
+            let result = self.inner.$name($($arg),*);
+            self.tell(concat!("after ", stringify!($name)));
+            result
+        }
+    )*};
+}
+
+impl BlobStore for Blobs {
+    fn create(&self, id: BlobId) -> Result<Box<dyn BlobWriter>, StoreError> {
+        (self.hook)("before create");
+        let inner = self.inner.create(id)?;
+        (self.hook)("after create");
+        Ok(Box::new(Writer {
+            inner,
+            hook: self.hook.clone(),
+        }))
+    }
+
+    fn open(&self, blob: &BlobRef) -> Result<Box<dyn BlobReader>, StoreError> {
+        (self.hook)("before open");
+        self.inner.open(blob)
+    }
+
+    fn remove(&self, id: BlobId) -> Result<bool, StoreError> {
+        (self.hook)("before remove");
+        self.inner.remove(id)
+    }
+
+    fn list(&self, shard: u8) -> Result<Vec<BlobId>, StoreError> {
+        self.inner.list(shard)
+    }
+}
+
+impl BlobWriter for Writer {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        (self.hook)("before append");
+        self.inner.append(bytes)?;
+        (self.hook)("after append");
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<u64, StoreError> {
+        (self.hook)("before finish");
+        let len = self.inner.finish()?;
+        (self.hook)("after finish");
+        Ok(len)
+    }
+}
+
+impl KeyStore for Keys {
+    pass! {
+        fn check(&self) -> Result<(), StoreError>;
+        fn identity(&self) -> Result<StoreIdentity, StoreError>;
+        fn advance_epoch(&self) -> Result<u64, StoreError>;
+        fn insert(&self, record: NewKeyRecord) -> Result<(), StoreError>;
+        fn fetch(&self, instance: InstanceId) -> Result<KeyView, StoreError>;
+        fn fetch_bucket(&self, bucket: BucketId, generation: u32) -> Result<KeyView, StoreError>;
+        fn replace(&self, instance: InstanceId, expected: &[u8], generation: u32, new: &[u8]) -> Result<(), StoreError>;
+        fn shred(&self, instances: &[InstanceId]) -> Result<(), StoreError>;
+        fn insert_bucket_key(&self, bucket: BucketId, generation: u32, record: &[u8]) -> Result<(), StoreError>;
+        fn replace_bucket_key(&self, bucket: BucketId, generation: u32, expected: &[u8], new: &[u8]) -> Result<(), StoreError>;
+        fn bucket_keys(&self, after: Option<(BucketId, u32)>, limit: usize) -> Result<Vec<(BucketId, u32, Vec<u8>)>, StoreError>;
+        fn shred_bucket(&self, bucket: BucketId) -> Result<(), StoreError>;
+        fn put_master(&self, expected: Option<&MasterRow>, new: MasterRow) -> Result<(), StoreError>;
+        fn scan(&self, by: ScanBy, after: Option<InstanceId>, limit: usize) -> Result<Vec<KeyRow>, StoreError>;
+    }
+}
+
+macro_rules! catalog {
+    ($kind:ty) => {
+        impl Catalog for $kind {
+            fn object(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ObjectView>, StoreError> {
+                <$kind>::object(self, bucket, key)
+            }
+            pass! {
+                fn check(&self) -> Result<(), StoreError>;
+                fn identity(&self) -> Result<StoreIdentity, StoreError>;
+                fn key_store_seen(&self, id: [u8; 16], epoch: u64) -> Result<KeyStoreSeen, StoreError>;
+                fn register(&self, name: &str, now_ms: u64, ttl_ms: u64) -> Result<u64, StoreError>;
+                fn renew(&self, incarnation: u64, now_ms: u64, ttl_ms: u64) -> Result<bool, StoreError>;
+                fn release(&self, incarnation: u64) -> Result<(), StoreError>;
+                fn dead_incarnations(&self, now_ms: u64) -> Result<Vec<u64>, StoreError>;
+                fn standing(&self, incarnation: u64, now_ms: u64) -> Result<Standing, StoreError>;
+                fn close(&self, incarnation: u64) -> Result<(), StoreError>;
+                fn task_lease(&self, task: &str, incarnation: u64, now_ms: u64, ttl_ms: u64) -> Result<Option<u64>, StoreError>;
+                fn change_counter(&self) -> Result<u64, StoreError>;
+                fn create_bucket(&self, bucket: Bucket, state: GenerationState) -> Result<(), StoreError>;
+                fn bucket(&self, name: &str) -> Result<Option<Bucket>, StoreError>;
+                fn bucket_by_id(&self, id: BucketId) -> Result<Option<Bucket>, StoreError>;
+                fn buckets(&self, after: Option<&str>, limit: usize) -> Result<Vec<Bucket>, StoreError>;
+                fn delete_bucket(&self, name: &str) -> Result<BucketId, DeleteBucketError>;
+                fn deleted_buckets(&self) -> Result<Vec<BucketId>, StoreError>;
+                fn bucket_done(&self, bucket: BucketId) -> Result<(), StoreError>;
+                fn generation(&self, bucket: BucketId, generation: u32) -> Result<Option<GenerationState>, StoreError>;
+                fn set_generation(&self, bucket: BucketId, expected: Option<GenerationState>, new: GenerationState, make_active: bool) -> Result<(), StoreError>;
+                fn document(&self, bucket: Option<BucketId>, name: &str) -> Result<Option<(u64, Vec<u8>)>, StoreError>;
+                fn put_document(&self, bucket: Option<BucketId>, name: &str, expected: Option<u64>, bytes: Option<&[u8]>) -> Result<u64, StoreError>;
+                fn commit(&self, commit: Commit) -> Result<Option<Garbage>, CommitError>;
+                fn set_facts(&self, bucket: BucketId, key: &[u8], instance: InstanceId, expected: &[u8], facts: &[u8]) -> Result<(), StoreError>;
+                fn delete(&self, bucket: BucketId, key: &[u8], precondition: Precondition, now_ms: u64) -> Result<Option<Garbage>, CommitError>;
+                fn list(&self, query: &ListQuery<'_>) -> Result<ListPage, StoreError>;
+                fn garbage(&self, after: u64, limit: usize) -> Result<Vec<Garbage>, StoreError>;
+                fn garbage_done(&self, ids: &[u64]) -> Result<(), StoreError>;
+                fn condemn(&self, blob: BlobId) -> Result<bool, StoreError>;
+                fn condemn_instance(&self, instance: InstanceId, incarnation: u64) -> Result<bool, StoreError>;
+            }
+        }
+    };
+}
+
+catalog!(Watched);
+catalog!(Edited);

@@ -1,0 +1,14 @@
+//! The vault over real files and SQLite, with a master key double in the place of an HSM.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, unreachable_pub)]
+
+#[path = "../support/vault.rs"]
+mod support;
+
+mod damage;
+mod group;
+mod held;
+mod model;
+mod objects;
+mod races;
+mod rights;
+mod verify;
