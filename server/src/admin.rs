@@ -1,8 +1,8 @@
 //! The admin listener: health and metrics, on an address of its own and without authentication.
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -15,13 +15,15 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::daemon::Stop;
+use crate::engine::Engine;
 use crate::metrics::Metrics;
 
 /// What the admin listener answers from.
 pub(crate) struct Admin {
     pub(crate) metrics: Metrics,
-    /// Whether the daemon can serve: a reason when it cannot.
-    pub(crate) health: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
+    pub(crate) engine: Arc<Engine>,
+    /// The last answer about health: probes must not become a load on the HSM.
+    pub(crate) health: Mutex<Option<(Instant, Result<(), String>)>>,
 }
 
 /// Answers until `stop` turns true.
@@ -66,15 +68,18 @@ impl Admin {
             );
         }
         match request.uri().path() {
-            "/metrics" => reply(
-                StatusCode::OK,
-                "text/plain; version=0.0.4",
-                self.metrics.render(),
-            ),
+            "/metrics" => {
+                self.engine.count();
+                reply(
+                    StatusCode::OK,
+                    "text/plain; version=0.0.4",
+                    self.metrics.render(),
+                )
+            }
             "/healthz" => {
                 let admin = Arc::clone(self);
                 // The check asks HSM and stores.
-                match tokio::task::spawn_blocking(move || (admin.health)()).await {
+                match tokio::task::spawn_blocking(move || admin.health()).await {
                     Ok(Ok(())) => reply(StatusCode::OK, "text/plain", "ok\n".into()),
                     Ok(Err(why)) => reply(
                         StatusCode::SERVICE_UNAVAILABLE,
@@ -97,6 +102,20 @@ impl Admin {
     }
 }
 
+impl Admin {
+    fn health(&self) -> Result<(), String> {
+        let mut last = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((at, answer)) if at.elapsed() < HEALTH_AGE => answer.clone(),
+            _ => {
+                let answer = self.engine.health();
+                *last = Some((Instant::now(), answer.clone()));
+                answer
+            }
+        }
+    }
+}
+
 fn reply(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
@@ -109,3 +128,6 @@ fn reply(status: StatusCode, kind: &'static str, text: String) -> Response<Full<
 
 /// Scrapers and probes; more than this is an accident.
 const CONNECTIONS: usize = 32;
+
+/// How old an answer about health may be.
+const HEALTH_AGE: Duration = Duration::from_secs(1);

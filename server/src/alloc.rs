@@ -71,3 +71,84 @@ unsafe fn wipe(block: *mut u8, size: usize) {
         zeroize::optimization_barrier(&block);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+
+    /// How often a pattern stands in the writable memory of this process. The pattern is given
+    /// masked, so that the search does not find itself.
+    fn count(masked: &[u8; 24]) -> usize {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let memory = File::open("/proc/self/mem").unwrap();
+        let mut found = 0;
+        for line in maps.lines().filter(|line| line.contains(" rw-p ")) {
+            let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
+            let mut at = u64::from_str_radix(from, 16).unwrap();
+            let end = u64::from_str_radix(to, 16).unwrap();
+            let mut page = [0; 8192];
+            while at < end {
+                let Ok(length @ 24..) = memory.read_at(&mut page, at) else {
+                    break;
+                };
+                let windows = page[..length].windows(24);
+                found += windows
+                    .filter(|window| {
+                        window
+                            .iter()
+                            .zip(masked)
+                            .all(|(byte, mask)| byte ^ mask == MASK)
+                    })
+                    .count();
+                at += (length - 23) as u64;
+            }
+            page.fill(0);
+        }
+        found
+    }
+
+    const MASK: u8 = 0xa7;
+    const MASKED: [u8; 24] = *b"planted: strongroom test";
+
+    fn planted() -> impl Iterator<Item = u8> {
+        MASKED.into_iter().map(|byte| byte ^ MASK)
+    }
+
+    #[test]
+    fn a_freed_block_and_the_blocks_it_grew_out_of_are_gone_from_memory() {
+        let mut kept: Vec<u8> = Vec::with_capacity(24);
+        kept.extend(planted());
+        assert_eq!(count(&MASKED), 1, "the search finds what is there");
+        // Grown in small steps: every step may leave a copy behind.
+        let mut blocks = Vec::new();
+        for size in [25, 100, 1000, 10_000, 100_000] {
+            kept.reserve_exact(size);
+            // Keeps the allocator from growing in place.
+            blocks.push(vec![1_u8; 64]);
+        }
+        let boxed: Box<[u8]> = planted().collect();
+        let text = kept.clone();
+        drop((kept, boxed, text));
+        assert_eq!(count(&MASKED), 0);
+        drop(blocks);
+    }
+
+    #[test]
+    fn growing_and_shrinking_keeps_the_content() {
+        let mut bytes: Vec<u8> = Vec::new();
+        for step in 0..600_000_u32 {
+            bytes.push(step.to_le_bytes()[0]);
+        }
+        bytes.truncate(1000);
+        bytes.shrink_to_fit();
+        assert!(
+            bytes
+                .iter()
+                .zip(0_u32..)
+                .all(|(byte, step)| *byte == step.to_le_bytes()[0])
+        );
+    }
+}

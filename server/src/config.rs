@@ -55,13 +55,13 @@ pub(crate) struct Tls {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Paths {
-    /// Sealed blobs, the lock and the admin socket.
+    /// Sealed blobs.
     pub(crate) data: PathBuf,
     /// The key database: wrapped keys.
     pub(crate) keys: PathBuf,
     /// The catalog database: names, sizes, what exists.
     pub(crate) catalog: PathBuf,
-    /// The audit trail.
+    /// The directory of the audit trails: `daemon.jsonl`, and `commands.jsonl` of the commands.
     pub(crate) audit: PathBuf,
     /// The users file, see [`crate::users`].
     pub(crate) users: PathBuf,

@@ -1,7 +1,7 @@
 //! The daemon: one runtime, its listeners, its end.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::s3::{self, AppState};
 use crate::service::Front;
 use crate::users::Users;
-use crate::{process, tls};
+use crate::{engine, process, tls};
 
 /// Serves until SIGTERM or SIGINT, then drains. `ready` is called with the S3 address once
 /// connections are accepted.
@@ -33,46 +33,74 @@ pub(crate) fn run(
     }
     let limits = fitting(&config.limits, process::raise_open_files());
     let runtime = runtime(&limits)?;
-    let state = Arc::new(AppState {
+    // Bound before anything is opened: a port that is taken is told at once.
+    let sockets = runtime.block_on(Sockets::bind(config))?;
+    let engine = Arc::new(engine::open_vault(config)?);
+    engine.vault.spawn_maintenance()?;
+    let state = AppState {
+        vault: Arc::clone(&engine.vault),
         users,
         settings: config.s3.clone(),
         metrics: metrics.clone(),
-    });
-    let front = Front::new(s3::service(state), metrics.clone(), &limits);
-    let admin = Arc::new(Admin {
+    };
+    let front = Front::new(s3::service(Arc::new(state)), metrics.clone(), &limits);
+    let listener = Listener::new(sockets.s3, tls, front, limits, metrics.clone());
+    let admin = Admin {
         metrics: metrics.clone(),
-        health: Box::new(|| Ok(())),
-    });
-    runtime.block_on(async {
-        let socket = bind(config.listen.s3).await?;
-        let address = socket.local_addr().map_err(|error| Failure::other(error.to_string()))?;
+        engine: Arc::clone(&engine),
+        health: Mutex::default(),
+    };
+    let served = runtime.block_on(async {
+        tokio::spawn(upkeep(metrics));
         let (stop, stopped) = Stop::channel();
-        if let Some(at) = config.listen.admin {
-            let socket = bind(at).await?;
-            if let Ok(at) = socket.local_addr() {
-                tracing::info!(%at, "admin listener: /healthz, /metrics");
-            }
-            tokio::spawn(admin::run(socket, admin, stopped.clone()));
+        if let Some(socket) = sockets.admin {
+            tokio::spawn(admin::run(socket, Arc::new(admin), stopped.clone()));
         }
-        tokio::spawn(upkeep(metrics.clone()));
-        let listener = Listener::new(socket, tls, front, limits, metrics);
-        let listener = tokio::spawn(listener.run(stopped));
-        ready(address)?;
-        tracing::info!(%address, tls = config.tls.is_some(), "serving S3");
         let mut signals = Signals::install()?;
+        let listening = tokio::spawn(listener.run(stopped));
+        ready(sockets.address)?;
+        tracing::info!(address = %sockets.address, tls = config.tls.is_some(), "serving S3");
         signals.next().await;
         tracing::info!("stopping: requests in flight may end, a second signal cuts them");
+        // The receivers live as long as the tasks that must hear it.
         let _ = stop.send(true);
         tokio::select! {
-            drained = listener => match drained {
+            drained = listening => match drained {
                 Ok(Drained::Complete) => tracing::info!("stopped"),
-                Ok(Drained::Cut(connections)) => tracing::warn!(connections, "stopped at the end of the drain time: connections were cut"),
-                Err(error) => tracing::error!(%error, "the listener failed"),
+                Ok(Drained::Cut(connections)) => {
+                    tracing::warn!(connections, "stopped at the end of the drain time: connections were cut");
+                }
+                Err(error) => return Err(Failure::other(format!("the listener failed: {error}"))),
             },
-            () = signals.next() => tracing::warn!("stopped at the second signal"),
+            () = second_signal() => tracing::warn!("stopped at the second signal"),
         }
         Ok(())
-    })
+    });
+    engine.vault.stop();
+    // A call that hangs in a dead HSM or disk must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    served
+}
+
+/// The sockets of a daemon, bound.
+struct Sockets {
+    s3: TcpListener,
+    address: SocketAddr,
+    admin: Option<TcpListener>,
+}
+
+impl Sockets {
+    async fn bind(config: &Config) -> Result<Sockets, Failure> {
+        let s3 = bind(config.listen.s3).await?;
+        let address = s3
+            .local_addr()
+            .map_err(|error| Failure::other(error.to_string()))?;
+        let admin = match config.listen.admin {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        Ok(Sockets { s3, address, admin })
+    }
 }
 
 /// Few threads for the network, a bounded pool for disk and crypto: slow clients hold none.
@@ -146,6 +174,16 @@ impl Stop {
     pub(crate) async fn asked(&mut self) {
         // An error means the sender is gone, which is an end as well.
         let _ = self.0.wait_for(|stop| *stop).await;
+    }
+}
+
+/// A signal that comes well after the first. Supervisors often send one to the process and the
+/// same to its group: that is one wish, not two.
+async fn second_signal() {
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    match Signals::install() {
+        Ok(mut signals) => signals.next().await,
+        Err(_) => std::future::pending().await,
     }
 }
 

@@ -151,6 +151,30 @@ fn describe() {
         "strongroom_bucket_key_cache_misses_total",
         "Bucket keys unwrapped by the HSM"
     );
+    describe_gauge!(
+        "strongroom_bucket_keys_held",
+        "Unwrapped bucket keys in memory"
+    );
+    describe_counter!(
+        "strongroom_damaged_total",
+        "Reads that found an object damaged"
+    );
+    describe_counter!(
+        "strongroom_state_alarms_total",
+        "Bucket keys whose state differs between key store and catalog"
+    );
+    describe_counter!(
+        "strongroom_outcome_unknown_total",
+        "Writes of which it is not known whether they took effect"
+    );
+    describe_counter!(
+        "strongroom_leases_lost_total",
+        "Leases this daemon lost as a writer"
+    );
+    describe_counter!(
+        "strongroom_maintenance_failed_total",
+        "Background passes that did not get through"
+    );
     describe_counter!(
         "strongroom_connections_cut_total",
         "Connections cut or refused, by reason"

@@ -10,6 +10,7 @@ use std::path::Path;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use zeroize::Zeroizing;
 
+use crate::cli::Failure;
 use crate::config::ConfigError;
 
 /// Executes the program once more when the PKCS#11 module needs environment variables that are
@@ -28,6 +29,11 @@ pub(crate) fn enter_environment(wanted: &BTreeMap<String, String>) -> std::io::R
         command.arg0(name);
     }
     Err(command.args(arguments).envs(wanted).exec())
+}
+
+/// No core dumps and no debugger of the same user, from here on.
+pub(crate) fn harden() -> Result<(), Failure> {
+    strongroom::secret::harden_process().map_err(|error| Failure::other(error.to_string()))
 }
 
 /// Raises the number of open files to what the kernel allows and returns it.

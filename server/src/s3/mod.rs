@@ -13,6 +13,7 @@ use crate::users::{Auth, Users};
 
 /// What every operation works on.
 pub(crate) struct AppState {
+    pub(crate) vault: Arc<strongroom::vault::Vault>,
     pub(crate) users: Arc<Users>,
     pub(crate) settings: config::S3,
     pub(crate) metrics: Metrics,

@@ -1,0 +1,97 @@
+//! `strongroom verify`: reads everything back and authenticates it.
+
+use std::io::{self, Write};
+
+use clap::Args;
+use serde_json::json;
+use strongroom::vault::{Finding, VerifyReport};
+
+use super::{Failure, Kind, Place};
+use crate::engine;
+
+/// Read back and authenticate every object, or those of one bucket
+///
+/// Works while the daemon serves and while it does not: it only reads. Objects that are replaced
+/// or deleted meanwhile are no findings. Of an object stored with a customer key everything but
+/// its data is verified: only that key opens the data.
+///
+/// Findings go to standard output, one a line; exit code 4 if there are any.
+#[derive(Args)]
+pub(super) struct Verify {
+    /// Only this bucket
+    #[arg(value_name = "BUCKET")]
+    bucket: Option<String>,
+    /// Print JSON: one object a line, the last one the report
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verify {
+    pub(super) fn run(self, place: &Place) -> Result<(), Failure> {
+        let config = place.settings()?;
+        let vault = engine::open_to_read(&config)?;
+        // The account must not be cut short by a reader that went away: what counts is the end.
+        let mut told: io::Result<()> = Ok(());
+        let report = vault.verify(self.bucket.as_deref(), &mut |finding| {
+            if told.is_ok() {
+                told = self.tell(&self.finding(finding));
+            }
+        })?;
+        told.and_then(|()| self.tell(&self.report(&report)))
+            .map_err(|error| Failure::other(format!("writing: {error}")))?;
+        match report.findings {
+            0 => Ok(()),
+            _ => Err(Failure::new(Kind::Findings, "")),
+        }
+    }
+
+    fn tell(&self, line: &str) -> io::Result<()> {
+        writeln!(io::stdout(), "{line}")
+    }
+
+    fn finding(&self, finding: &Finding) -> String {
+        let key = String::from_utf8_lossy(&finding.key);
+        let (bucket, instance, what) = (&finding.bucket, finding.instance, &finding.what);
+        if self.json {
+            let instance = instance.to_string();
+            json!({"finding": {"bucket": bucket, "key": key, "instance": instance, "what": what}})
+                .to_string()
+        } else {
+            format!(
+                "FINDING  {bucket}/{} (instance {instance}): {what}",
+                key.escape_debug()
+            )
+        }
+    }
+
+    fn report(&self, report: &VerifyReport) -> String {
+        if self.json {
+            return json!({"report": {
+                "objects": report.objects,
+                "bytes": report.bytes,
+                "customer_objects": report.customer_objects,
+                "changed": report.changed,
+                "findings": report.findings,
+            }})
+            .to_string();
+        }
+        let mut text = format!(
+            "{} objects authenticated ({} bytes)",
+            report.objects, report.bytes
+        );
+        if report.customer_objects > 0 {
+            text.push_str(&format!(
+                ", {} under customer keys verified without their data",
+                report.customer_objects
+            ));
+        }
+        if report.changed > 0 {
+            text.push_str(&format!(
+                ", {} replaced or deleted meanwhile",
+                report.changed
+            ));
+        }
+        text.push_str(&format!(", {} findings", report.findings));
+        text
+    }
+}

@@ -1,0 +1,400 @@
+//! Start, stop and start again: what `dev` makes, what `serve` refuses, how a daemon ends.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use common::{Daemon, run, stderr, with_length};
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn dev_makes_what_is_missing_and_goes_on_with_it() {
+    let mut daemon = Daemon::start();
+    let env = daemon.env();
+    for name in [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_ENDPOINT_URL",
+        "AWS_CA_BUNDLE",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+    ] {
+        assert!(!env[name].is_empty(), "{name}");
+    }
+    assert!(env["AWS_ENDPOINT_URL"].starts_with("https://127.0.0.1:"));
+    assert_eq!(mode(&daemon.dir), 0o700);
+    for secret in [
+        "client.env",
+        "users.toml",
+        "token/pin",
+        "token/so-pin",
+        "tls/ca.key",
+        "tls/server.key",
+    ] {
+        assert_eq!(mode(&daemon.dir.join(secret)), 0o600, "{secret}");
+    }
+    assert!(daemon.log().contains("NOT an HSM"));
+    assert_eq!(daemon.request("PUT", "/bucket", &[], b"").status, 200);
+    assert_eq!(
+        daemon
+            .request("PUT", "/bucket/key", &[], b"plaintext")
+            .status,
+        200
+    );
+    daemon.stop();
+    daemon.spawn();
+    assert_eq!(
+        daemon.env()["AWS_SECRET_ACCESS_KEY"],
+        env["AWS_SECRET_ACCESS_KEY"]
+    );
+    let reply = daemon.request("GET", "/bucket/key", &[], b"");
+    assert_eq!(
+        (reply.status, reply.body.as_slice()),
+        (200, b"plaintext".as_slice())
+    );
+}
+
+#[test]
+fn it_goes_on_after_kill_9() {
+    let mut daemon = Daemon::start();
+    assert_eq!(daemon.request("PUT", "/bucket", &[], b"").status, 200);
+    assert_eq!(
+        daemon
+            .request("PUT", "/bucket/key", &[], b"plaintext")
+            .status,
+        200
+    );
+    daemon.signal("KILL");
+    daemon.wait();
+    daemon.spawn();
+    assert_eq!(
+        daemon.request("GET", "/bucket/key", &[], b"").body,
+        b"plaintext"
+    );
+}
+
+#[test]
+fn a_taken_port_and_a_directory_in_use_are_told() {
+    let daemon = Daemon::start();
+    let dir = daemon.dir.display().to_string();
+    let second = run(&["dev", "--dir", &dir, "--listen", "127.0.0.1:0"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(
+        stderr(&second).contains("in use by another daemon"),
+        "{}",
+        stderr(&second)
+    );
+
+    let home = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let dir = home.path().join("other");
+    let output = run(&["dev", "--dir", dir.to_str().unwrap(), "--listen", &address]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains(&format!("cannot listen on {address}")),
+        "{}",
+        stderr(&output)
+    );
+    assert!(!dir.join("client.env").exists());
+}
+
+#[test]
+fn a_missing_softhsm_is_told_with_what_to_install() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("dev");
+    let output = run(&[
+        "dev",
+        "--dir",
+        dir.to_str().unwrap(),
+        "--softhsm",
+        "/nowhere/libsofthsm2.so",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(
+        said.contains("apt-get install softhsm2") && said.contains("/nowhere/libsofthsm2.so"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_lost_token_is_not_replaced() {
+    let mut daemon = Daemon::start();
+    daemon.stop();
+    std::fs::remove_dir_all(daemon.dir.join("token/tokens")).unwrap();
+    let output = run(&[
+        "dev",
+        "--dir",
+        daemon.dir.to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("the token with the master key is gone"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(!daemon.dir.join("client.env").exists());
+}
+
+#[test]
+fn requests_in_flight_end_after_sigterm() {
+    let mut daemon = Daemon::start();
+    assert_eq!(daemon.request("PUT", "/bucket", &[], b"").status, 200);
+    let body = vec![7; 1 << 20];
+    let mut upload = daemon.connect();
+    upload.send(
+        &daemon.signed("PUT", "/bucket/slow", &with_length(&[], &body)),
+        &body[..1000],
+    );
+    let mut idle = daemon.connect();
+    std::thread::sleep(Duration::from_millis(300));
+    daemon.signal("TERM");
+    assert!(
+        idle.closed_after() < Duration::from_secs(5),
+        "an idle connection is closed at once"
+    );
+    std::thread::sleep(Duration::from_millis(500));
+    upload.stream.write_all(&body[1000..]).unwrap();
+    assert_eq!(upload.reply().status, 200);
+    assert_eq!(daemon.wait(), Some(0));
+    daemon.spawn();
+    assert_eq!(daemon.request("GET", "/bucket/slow", &[], b"").body, body);
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut daemon = Daemon::start();
+    assert_eq!(daemon.request("PUT", "/bucket", &[], b"").status, 200);
+    let mut upload = daemon.connect();
+    upload.send(
+        &daemon.signed("PUT", "/bucket/slow", &[("content-length", "1000")]),
+        b"x",
+    );
+    std::thread::sleep(Duration::from_millis(300));
+    daemon.signal("INT");
+    std::thread::sleep(Duration::from_millis(1500));
+    let started = std::time::Instant::now();
+    daemon.signal("INT");
+    daemon.wait();
+    assert!(started.elapsed() < Duration::from_secs(8));
+}
+
+/// A copy of a directory's settings with one change, and what `serve` says of it.
+fn serve_refuses(daemon: &Daemon, from: &str, to: &str) -> (Option<i32>, String) {
+    let file = daemon.dir.join("strongroom.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains(from), "{from}");
+    let changed = daemon.dir.join("changed.toml");
+    std::fs::write(&changed, text.replace(from, to)).unwrap();
+    let output = run(&["serve", "--config", changed.to_str().unwrap()]);
+    (output.status.code(), stderr(&output))
+}
+
+#[test]
+fn serve_refuses_what_cannot_be_right_and_says_what_to_do() {
+    let mut daemon = Daemon::start();
+    daemon.stop();
+    let (code, said) = serve_refuses(&daemon, "[s3]", "[s3]\nregoin = \"x\"");
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("changed.toml:") && said.contains("unknown key `regoin`"),
+        "{said}"
+    );
+    let (code, said) = serve_refuses(&daemon, "[s3]", "[s3]\ndestroy_pin_file = \"x\"");
+    assert_eq!(code, Some(2), "{said}");
+    let (code, said) = serve_refuses(&daemon, "tls/server.crt", "tls/missing.crt");
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("tls/missing.crt"), "{said}");
+    let (_, said) = serve_refuses(&daemon, "users.toml", "nobody.toml");
+    assert!(said.contains("nobody.toml"), "{said}");
+    let (code, said) = serve_refuses(&daemon, "\"token/pin\"", "\"token/missing-pin\"");
+    assert!(
+        code != Some(0) && said.contains("token/missing-pin"),
+        "{said}"
+    );
+    let (code, said) = serve_refuses(&daemon, "strongroom-dev", "another-token");
+    assert!(
+        code != Some(0) && said.contains("another-token"),
+        "no master key, no start: {said}"
+    );
+    let output = run(&["serve", "--config", "/nowhere/strongroom.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("/nowhere/strongroom.toml"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_small_locked_memory_limit_is_refused_with_what_to_set() {
+    let mut daemon = Daemon::start();
+    daemon.stop();
+    let file = daemon.dir.join("strongroom.toml");
+    let script = format!(
+        "ulimit -l 64 && exec {} serve --config {}",
+        env!("CARGO_BIN_EXE_strongroom"),
+        file.display()
+    );
+    // CAP_IPC_LOCK would make any limit void.
+    let output = std::process::Command::new("setpriv")
+        .args([
+            "--bounding-set=-ipc_lock",
+            "--inh-caps=-ipc_lock",
+            "sh",
+            "-c",
+            &script,
+        ])
+        .output()
+        .unwrap();
+    assert_ne!(output.status.code(), Some(0));
+    assert!(
+        stderr(&output).contains("allow_unlocked_memory"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn the_admin_listener_tells_health_and_numbers() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut daemon = Daemon::start_with("");
+    daemon.stop();
+    let file = daemon.dir.join("strongroom.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(
+        &file,
+        text.replace("[listen]", &format!("[listen]\nadmin = \"{port}\"")),
+    )
+    .unwrap();
+    daemon.spawn();
+    assert_eq!(daemon.request("PUT", "/bucket", &[], b"").status, 200);
+    assert_eq!(
+        daemon
+            .request("PUT", "/bucket/key", &[], b"plaintext")
+            .status,
+        200
+    );
+    assert_eq!(daemon.request("GET", "/bucket/key", &[], b"").status, 200);
+    let get = |path: &str| {
+        let mut socket = std::net::TcpStream::connect(port).unwrap();
+        write!(
+            socket,
+            "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
+        std::io::read_to_string(socket).unwrap()
+    };
+    assert!(get("/healthz").starts_with("HTTP/1.1 200"));
+    let metrics = get("/metrics");
+    for line in [
+        "strongroom_requests_total{op=\"PutObject\",status=\"200\"} 1",
+        "strongroom_requests_total{op=\"GetObject\",status=\"200\"} 1",
+        "strongroom_received_bytes_total 9",
+        "strongroom_seal_seconds",
+        "strongroom_open_seconds",
+        "strongroom_hsm_calls_total{function=\"wrap\",outcome=\"ok\"}",
+        "strongroom_bucket_key_cache_hits_total",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+}
+
+#[test]
+fn verify_works_while_the_daemon_serves_and_while_it_does_not() {
+    let mut daemon = Daemon::start();
+    let dir = daemon.dir.display().to_string();
+    assert_eq!(daemon.request("PUT", "/bucket", &[], b"").status, 200);
+    for key in ["a", "b", "c"] {
+        assert_eq!(
+            daemon
+                .request("PUT", &format!("/bucket/{key}"), &[], &[9; 100_000])
+                .status,
+            200
+        );
+    }
+    let verify = |arguments: &[&str]| {
+        let output = run(&[&["verify", "--dir", &dir], arguments].concat());
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (code, said, _) = verify(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("3 objects authenticated (300000 bytes)"),
+        "{said}"
+    );
+    assert_eq!(verify(&["nobucket"]).0, Some(1));
+    daemon.stop();
+    let (code, said, _) = verify(&["bucket", "--json"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.lines().last().unwrap().contains("\"objects\":3"),
+        "{said}"
+    );
+    // One flipped bit in one blob: one finding, and its own exit code.
+    let blob = walk(&daemon.dir.join("data"))
+        .into_iter()
+        .find(|path| std::fs::metadata(path).unwrap().len() > 100_000)
+        .unwrap();
+    let mut bytes = std::fs::read(&blob).unwrap();
+    bytes[5000] ^= 1;
+    std::fs::write(&blob, bytes).unwrap();
+    for _ in ["while it does not serve", "while it serves"] {
+        let (code, said, errors) = verify(&[]);
+        assert_eq!(code, Some(4), "{said}{errors}");
+        assert!(
+            said.contains("FINDING  bucket/") && said.contains(" 1 findings"),
+            "{said}"
+        );
+        daemon.start_again();
+    }
+}
+
+fn walk(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(walk(&path));
+        } else if path.is_file() {
+            files.push(path);
+        }
+    }
+    files
+}
+
+#[test]
+fn keys_status_shows_the_master_key_in_text_and_json() {
+    let daemon = Daemon::start();
+    let dir = daemon.dir.display().to_string();
+    let output = run(&["keys", "status", "--dir", &dir]);
+    let said = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}{}", stderr(&output));
+    assert!(
+        said.contains("version 1  sound, active") && said.contains("not an HSM"),
+        "{said}"
+    );
+    let output = run(&["--dir", &dir, "keys", "status", "--json"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    let status: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(status["versions"][0]["sound"], true, "{said}");
+    assert_eq!(status["token"]["software"], true, "{said}");
+}
