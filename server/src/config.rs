@@ -81,10 +81,28 @@ pub(crate) struct Hsm {
     pub(crate) pin_file: Option<PathBuf>,
     /// Name of a systemd credential with the user PIN.
     pub(crate) pin_credential: Option<String>,
+    /// Label of the master key; its version 2 is labelled `LABEL-v2`. By default made of the root.
+    pub(crate) key_label: Option<String>,
+    /// The version that wraps. By default the highest in the token.
+    pub(crate) active_version: Option<u32>,
+    /// How the master key wraps, fixed for its life: `kw` (the default) or `kwp`.
+    #[serde(default)]
+    pub(crate) strategy: Wrapping,
     /// Environment the module needs, such as `SOFTHSM2_CONF`. The process executes itself once
     /// more with it; values are file paths, never secrets.
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,
+}
+
+/// How a master key wraps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Wrapping {
+    /// AES Key Wrap, RFC 3394.
+    #[default]
+    Kw,
+    /// AES Key Wrap with Padding, RFC 5649, for tokens without the former.
+    Kwp,
 }
 
 /// Handling of key material.
@@ -93,20 +111,8 @@ pub(crate) struct Hsm {
 pub(crate) struct Keys {
     /// How long an unwrapped bucket key may be used, in seconds; at most 300.
     pub(crate) cache_seconds: u64,
-    /// `bucket` (the default) or `direct`: an HSM operation per object.
-    pub(crate) tier: Tier,
     /// Go on when keys cannot be locked into memory, so that they may reach a swap device.
     pub(crate) allow_unlocked_memory: bool,
-}
-
-/// Between master key and data key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Tier {
-    /// One bucket key for all objects of a bucket.
-    Bucket,
-    /// The master key wraps each object's own.
-    Direct,
 }
 
 /// What the S3 face offers.
@@ -348,7 +354,6 @@ impl Default for Keys {
     fn default() -> Self {
         Keys {
             cache_seconds: 300,
-            tier: Tier::Bucket,
             allow_unlocked_memory: false,
         }
     }

@@ -26,6 +26,7 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     let metrics =
         Metrics::install().map_err(|error| Failure::other(format!("metrics: {error}")))?;
+    engine::check_locked_memory(config)?;
     let users = Arc::new(Users::load(&config.paths.users)?);
     let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
     if tls.is_none() {

@@ -14,7 +14,7 @@ use strongroom::secret::{Secret, allow_unlocked, lock_limit_check};
 use strongroom::vault::{StorePaths, Stores, Vault, VaultConfig};
 
 use crate::cli::Failure;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Wrapping};
 use crate::files::private_dir;
 
 /// Who writes the audit trail of an open keyring.
@@ -39,21 +39,25 @@ pub(crate) fn hsm_config(config: &Config) -> Result<HsmConfig, Failure> {
         (None, Some(name)) => PinSource::Credential(name.clone()),
         (None, None) => return Err(Failure::usage("[hsm] needs pin_file or pin_credential")),
     };
-    Ok(HsmConfig::new(
-        &config.hsm.module,
-        &config.hsm.token,
-        pin,
-        root,
-    ))
+    let mut hsm = HsmConfig::new(&config.hsm.module, &config.hsm.token, pin, root);
+    if let Some(label) = &config.hsm.key_label {
+        hsm.key_label.clone_from(label);
+    }
+    hsm.active_version = config.hsm.active_version;
+    hsm.strategy = match config.hsm.strategy {
+        Wrapping::Kw => Strategy::Kw,
+        Wrapping::Kwp => Strategy::Kwp,
+    };
+    Ok(hsm)
 }
 
 /// The keyring over the configured master key; fails without one.
 pub(crate) fn open_keyring(config: &Config, trail: Trail) -> Result<Keyring, Failure> {
+    check_locked_memory(config)?;
     Ok(open_keys(config, trail)?.0)
 }
 
 fn open_keys(config: &Config, trail: Trail) -> Result<(Keyring, Arc<dyn MasterKey>), Failure> {
-    check_locked_memory(config)?;
     let master: Arc<dyn MasterKey> = Arc::new(Metered(HsmMasterKey::open(hsm_config(config)?)?));
     let directory = &config.paths.audit;
     private_dir(directory).map_err(|error| {
@@ -154,7 +158,7 @@ fn store_paths(config: &Config) -> StorePaths {
 }
 
 /// Keys must not reach a swap device: refuses a limit that is too small, unless told otherwise.
-fn check_locked_memory(config: &Config) -> Result<(), Failure> {
+pub(crate) fn check_locked_memory(config: &Config) -> Result<(), Failure> {
     match lock_limit_check(LOCKED_BYTES) {
         Ok(()) => Ok(()),
         Err(error) if config.keys.allow_unlocked_memory => {

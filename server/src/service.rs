@@ -84,6 +84,7 @@ impl Front {
             received: AtomicU64::new(0),
         });
         let customer_key = carries_customer_key(&request);
+        let target = format!("{} {}", request.method(), request.uri().path());
         let mut request = request.map(|body| {
             let facts = Arc::clone(&facts);
             let count = move |bytes| {
@@ -118,6 +119,7 @@ impl Front {
         }
         let ending = Ending {
             facts,
+            target,
             connection,
             status: response.status(),
             started,
@@ -187,6 +189,8 @@ impl http_body::Body for Reply {
 /// Writes the access line and counts the request when the reply is over.
 struct Ending {
     facts: Arc<Facts>,
+    /// Method and path; the query may hold a signature.
+    target: String,
     connection: ConnInfo,
     status: StatusCode,
     started: Instant,
@@ -205,6 +209,7 @@ impl Drop for Ending {
         tracing::info!(
             request = self.facts.id,
             op = operation,
+            target = self.target,
             user = self.facts.principal.get().map(AsRef::as_ref),
             peer = %self.connection.peer,
             status = self.status.as_u16(),

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3Result, s3_error};
 use serde::Deserialize;
+use strongroom::secret::SecretBytes;
 
 use crate::config::ConfigError;
 use crate::process::read_secret_file;
@@ -27,7 +28,7 @@ pub(crate) struct Users {
 
 struct User {
     name: Arc<str>,
-    secret: SecretKey,
+    secret: SecretBytes,
 }
 
 #[derive(Deserialize)]
@@ -81,9 +82,11 @@ impl Users {
             if by_access_key.contains_key(&entry.access_key) {
                 return fault("this access_key is already in use by another user of the file");
             }
+            let secret = SecretBytes::take(entry.secret_key.expose().as_bytes().to_vec())
+                .map_err(|error| ConfigError::about(file, error.to_string()))?;
             let user = User {
                 name: entry.name.into(),
-                secret: entry.secret_key,
+                secret,
             };
             by_access_key.insert(entry.access_key, user);
         }
@@ -116,7 +119,10 @@ pub(crate) struct Auth(pub(crate) Arc<Users>);
 impl S3Auth for Auth {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
         match self.0.by_access_key.get(access_key) {
-            Some(user) => Ok(user.secret.clone()),
+            Some(user) => match std::str::from_utf8(user.secret.expose()) {
+                Ok(secret) => Ok(SecretKey::from(secret)),
+                Err(_) => Err(s3_error!(InternalError)),
+            },
             None => Err(s3_error!(
                 InvalidAccessKeyId,
                 "The AWS Access Key Id you provided does not exist in our records."
