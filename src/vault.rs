@@ -36,6 +36,9 @@ mod start;
 mod types;
 mod verify;
 
+#[cfg(test)]
+mod tests;
+
 pub use crate::store::{Bucket, Precondition};
 pub use error::VaultError;
 pub use put::PutStream;
@@ -97,7 +100,7 @@ pub struct Stores {
 /// Objects in buckets, sealed. Used behind an [`Arc`], from any number of threads.
 pub struct Vault {
     stores: Stores,
-    keyring: Keyring,
+    keyring: Arc<Keyring>,
     config: VaultConfig,
     /// What blob ids begin with; [`NONE`] once stopped.
     incarnation: AtomicU64,

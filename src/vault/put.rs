@@ -117,6 +117,12 @@ impl PutStream {
         &self.bucket
     }
 
+    /// For tests that look for it where it must not be.
+    #[cfg(test)]
+    pub(super) fn data_key(&self) -> &DataKey {
+        &self.data_key
+    }
+
     /// How much is sealed in one go.
     pub(super) fn batch(&self) -> usize {
         self.vault.config.batch

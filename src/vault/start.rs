@@ -94,7 +94,7 @@ impl Vault {
     /// [`VaultError::Invalid`] for a configuration that cannot work.
     pub fn start_to_read(
         stores: Stores,
-        keyring: Keyring,
+        keyring: impl Into<Arc<Keyring>>,
         config: VaultConfig,
     ) -> Result<Arc<Self>, VaultError> {
         let vault = Self::new(stores, keyring, config)?;
@@ -117,7 +117,7 @@ impl Vault {
     /// cannot work.
     pub fn start(
         stores: Stores,
-        keyring: Keyring,
+        keyring: impl Into<Arc<Keyring>>,
         config: VaultConfig,
     ) -> Result<Arc<Self>, VaultError> {
         let vault = Self::new(stores, keyring, config)?;
@@ -135,12 +135,16 @@ impl Vault {
         Ok(vault)
     }
 
-    fn new(stores: Stores, keyring: Keyring, config: VaultConfig) -> Result<Arc<Self>, VaultError> {
+    fn new(
+        stores: Stores,
+        keyring: impl Into<Arc<Keyring>>,
+        config: VaultConfig,
+    ) -> Result<Arc<Self>, VaultError> {
         check(&config)?;
         let streams = config.memory / 4 * 3;
         Ok(Arc::new(Self {
             stores,
-            keyring,
+            keyring: keyring.into(),
             incarnation: AtomicU64::new(NONE),
             read_only: RwLock::new(None),
             shredded: Mutex::new(HashSet::new()),

@@ -14,6 +14,10 @@ use crate::kit::{ROOT, Site, TOKEN, softhsm, token_test};
 #[allow(dead_code)]
 mod embed;
 
+#[path = "../../examples/vault.rs"]
+#[allow(dead_code)]
+mod vault;
+
 fn keyring(site: &Site) -> Keyring {
     let roots = vec![Arc::new(site.open()) as Arc<_>];
     Keyring::new(roots, Arc::new(NullSink), KeyringConfig::default()).unwrap()
@@ -26,6 +30,19 @@ token_test! {
             panic!("the kit keeps its PIN in a file");
         };
         embed::run(softhsm(), TOKEN, &pin_file, &ROOT.to_string()).unwrap();
+    }
+}
+
+token_test! {
+    fn the_example_of_objects_in_buckets_runs_and_runs_again(site: &Site) {
+        site.provision(1);
+        let PinSource::File(pin_file) = site.config().pin else {
+            panic!("the kit keeps its PIN in a file");
+        };
+        for _ in 0..2 {
+            let dir = site.dir.join("stores");
+            vault::run(softhsm(), TOKEN, &pin_file, &ROOT.to_string(), &dir).unwrap();
+        }
     }
 }
 

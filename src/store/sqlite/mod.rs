@@ -179,7 +179,14 @@ fn open_to_write(path: &Path, schema: &Schema) -> Result<Connection, StoreError>
         let connection = Connection::open_with_flags(path, flags)?;
         settle(&connection)?;
         let version = version_of(&connection, schema)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // A switch that fails, as when an fsync of it does, is no error to SQLite: it stays with the old mode and says so.
+        let mode: String =
+            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+        if mode != "wal" {
+            return Err(StoreError::Io(format!(
+                "the journal mode stays {mode:?}: no switch to WAL"
+            )));
+        }
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "foreign_keys", true)?;
