@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -92,12 +92,12 @@ struct Sockets {
 
 impl Sockets {
     async fn bind(config: &Config) -> Result<Sockets, Failure> {
-        let s3 = bind(config.listen.s3).await?;
+        let s3 = bind(config.listen.s3)?;
         let address = s3
             .local_addr()
             .map_err(|error| Failure::other(error.to_string()))?;
         let admin = match config.listen.admin {
-            Some(address) => Some(bind(address).await?),
+            Some(address) => Some(bind(address)?),
             None => None,
         };
         Ok(Sockets { s3, address, admin })
@@ -139,8 +139,18 @@ fn fitting(limits: &Limits, open_files: u64) -> Limits {
     limits
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
+fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    let listen = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        // A restart must not wait for connections of the last run to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error: std::io::Error| {
         let advice = match error.kind() {
             std::io::ErrorKind::AddrInUse => {
                 "; another program listens there: stop it, or choose another address"
@@ -152,6 +162,10 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
         Failure::other(format!("cannot listen on {address}: {error}{advice}"))
     })
 }
+
+/// Connections the kernel may hold for us; it takes less if it allows less. With a short queue a
+/// burst of clients waits a second each for their next try.
+const BACKLOG: u32 = 4096;
 
 async fn upkeep(metrics: Metrics) {
     let mut tick = tokio::time::interval(Duration::from_secs(5));
