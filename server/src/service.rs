@@ -13,7 +13,7 @@ use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
-use s3s::service::S3Service;
+use crate::s3::Wire;
 
 use crate::config::Limits;
 use crate::listener::ConnInfo;
@@ -23,7 +23,7 @@ use crate::metrics::{Cut, Metrics};
 /// The S3 service with everything around it; one per daemon, cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Front {
-    s3: S3Service,
+    s3: Wire,
     metrics: Metrics,
     pace: Option<Pace>,
 }
@@ -57,7 +57,7 @@ impl Facts {
 
 impl Front {
     /// Puts the front before an S3 service.
-    pub(crate) fn new(s3: S3Service, metrics: Metrics, limits: &Limits) -> Front {
+    pub(crate) fn new(s3: Wire, metrics: Metrics, limits: &Limits) -> Front {
         let pace = Limits::seconds(limits.body_seconds)
             .filter(|_| limits.body_bytes > 0)
             .map(|window| Pace {

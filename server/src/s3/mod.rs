@@ -1,62 +1,87 @@
-//! The S3 operations.
+//! The S3 face: each operation translated to calls of the vault, each answer and error as S3 clients know them.
+//!
+//! Order of a request: [`wire`] (request id, transport rules) -> signature (protocol crate) ->
+//! [`access`] (who) -> an operation here -> the vault.
+
+mod access;
+mod body;
+mod buckets;
+mod checksums;
+mod conditions;
+mod copy;
+mod delete;
+mod errors;
+mod facts;
+mod list;
+mod objects;
+mod sse;
+mod wire;
 
 use std::sync::Arc;
 
-use s3s::access::{S3Access, S3AccessContext};
-use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{S3, S3Result, s3_error};
+use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::dto::*;
+use s3s::service::S3ServiceBuilder;
+use s3s::{S3, S3Request, S3Response, S3Result};
+use strongroom::vault::Vault;
 
+pub(crate) use self::wire::Wire;
 use crate::config;
 use crate::metrics::Metrics;
-use crate::service::Facts;
 use crate::users::{Auth, Users};
 
 /// What every operation works on.
 pub(crate) struct AppState {
-    pub(crate) vault: Arc<strongroom::vault::Vault>,
+    pub(crate) vault: Arc<Vault>,
     pub(crate) users: Arc<Users>,
     pub(crate) settings: config::S3,
     pub(crate) metrics: Metrics,
 }
 
-/// The S3 service over a vault. Authentication is always set: without it the protocol layer
-/// would let everybody in.
-pub(crate) fn service(state: Arc<AppState>) -> S3Service {
-    let mut builder = S3ServiceBuilder::new(Operations {
-        state: Arc::clone(&state),
-    });
+/// Builds the S3 service over the state; every request is authenticated, none is let in without.
+pub(crate) fn service(state: Arc<AppState>) -> Wire {
+    let mut builder = S3ServiceBuilder::new(Face { state: Arc::clone(&state) });
     builder.set_auth(Auth(Arc::clone(&state.users)));
-    builder.set_access(Access { state });
-    builder.build()
+    builder.set_access(access::Access { state });
+    let mut config = S3Config::default();
+    config.xml_max_body_size = 2 << 20;
+    config.aws_chunked_stream_max_chunk_size = 16 << 20;
+    config.form_max_fields_size = 1 << 20;
+    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+    Wire::new(builder.build())
 }
 
-struct Operations {
+/// The operations; what is not here answers NotImplemented.
+struct Face {
     state: Arc<AppState>,
 }
 
-impl S3 for Operations {}
-
-struct Access {
-    state: Arc<AppState>,
+/// Declares the operations of the face, each in a module of its own.
+macro_rules! operations {
+    ($($name:ident: $module:ident, $input:ident => $output:ident;)*) => {
+        #[async_trait::async_trait]
+        impl S3 for Face {
+            $(
+                async fn $name(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
+                    $module::$name(&self.state, request).await
+                }
+            )*
+        }
+    };
 }
 
-#[async_trait::async_trait]
-impl S3Access for Access {
-    /// Every request is signed by a user of the users file.
-    async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let facts = cx.extensions_mut().get::<Arc<Facts>>().cloned();
-        let user = cx
-            .credentials()
-            .and_then(|by| self.state.users.name(&by.access_key));
-        if let Some(facts) = facts {
-            facts.set_operation(cx.s3_op().name());
-            if let Some(user) = &user {
-                facts.set_principal(Arc::clone(user));
-            }
-        }
-        match user {
-            Some(_) => Ok(()),
-            None => Err(s3_error!(AccessDenied, "Access Denied")),
-        }
-    }
+operations! {
+    create_bucket: buckets, CreateBucketInput => CreateBucketOutput;
+    delete_bucket: buckets, DeleteBucketInput => DeleteBucketOutput;
+    get_bucket_location: buckets, GetBucketLocationInput => GetBucketLocationOutput;
+    head_bucket: buckets, HeadBucketInput => HeadBucketOutput;
+    list_buckets: buckets, ListBucketsInput => ListBucketsOutput;
+    put_object: objects, PutObjectInput => PutObjectOutput;
+    get_object: objects, GetObjectInput => GetObjectOutput;
+    head_object: objects, HeadObjectInput => HeadObjectOutput;
+    copy_object: copy, CopyObjectInput => CopyObjectOutput;
+    delete_object: delete, DeleteObjectInput => DeleteObjectOutput;
+    delete_objects: delete, DeleteObjectsInput => DeleteObjectsOutput;
+    list_objects: list, ListObjectsInput => ListObjectsOutput;
+    list_objects_v2: list, ListObjectsV2Input => ListObjectsV2Output;
 }

@@ -1,0 +1,259 @@
+//! Checksums of a body: what the client said, what arrived, and what is kept (sealed) to say again.
+
+use http::HeaderMap;
+use md5::{Digest, Md5};
+use s3s::checksum::ChecksumHasher;
+use s3s::dto::Checksum;
+use s3s::{S3Error, S3ErrorCode, S3Result, TrailingHeaders};
+use strongroom::format::NamedList;
+
+use super::errors::{error, with_detail};
+use super::sse::{base64_decode, header};
+
+/// Sealed attribute: the MD5 of the content, 16 bytes.
+pub(super) const MD5_ATTRIBUTE: &str = "md5";
+
+/// The additional checksums of S3: header suffix, and a way to reach the field of each.
+const ALGORITHMS: [&str; 10] = [
+    "crc32", "crc32c", "crc64nvme", "sha1", "sha256", "sha512", "md5", "xxhash64", "xxhash3", "xxhash128",
+];
+const HEADER_PREFIX: &str = "x-amz-checksum-";
+
+/// Computes what a PUT needs in one pass and compares it with what the client announced.
+pub(super) struct BodyChecks {
+    /// Only where something needs it: it is the slowest of all.
+    md5: Option<Md5>,
+    hasher: ChecksumHasher,
+    content_md5: Option<Vec<u8>>,
+    /// (algorithm, value when it came in a header; `None`: it comes in the trailer)
+    announced: Vec<(&'static str, Option<String>)>,
+}
+
+/// What a verified body is known by.
+pub(super) struct Verified {
+    pub(super) md5: Option<[u8; 16]>,
+    pub(super) checksums: Vec<(&'static str, String)>,
+}
+
+impl BodyChecks {
+    /// Nothing announced, nothing computed yet.
+    pub(super) fn none() -> Self {
+        Self { md5: None, hasher: ChecksumHasher::default(), content_md5: None, announced: Vec::new() }
+    }
+
+    /// Reads `Content-MD5`, `x-amz-checksum-*`, `x-amz-trailer` and `x-amz-sdk-checksum-algorithm`.
+    pub(super) fn from_headers(headers: &HeaderMap) -> S3Result<Self> {
+        let content_md5 = header(headers, "content-md5")
+            .map(|value| {
+                base64_decode(value.as_bytes())
+                    .filter(|md5| md5.len() == 16)
+                    .ok_or_else(|| error(S3ErrorCode::InvalidDigest, "The Content-MD5 you specified was invalid."))
+            })
+            .transpose()?;
+        let mut announced = Vec::new();
+        for algorithm in ALGORITHMS {
+            if let Some(value) = header(headers, &format!("{HEADER_PREFIX}{algorithm}")) {
+                let length = digest_len(algorithm);
+                if base64_decode(value.as_bytes()).is_none_or(|digest| digest.len() != length) {
+                    return Err(error(
+                        S3ErrorCode::InvalidRequest,
+                        format!("Value for {HEADER_PREFIX}{algorithm} header is invalid."),
+                    ));
+                }
+                announced.push((algorithm, Some(value.to_owned())));
+            }
+        }
+        if announced.len() > 1 {
+            return Err(error(
+                S3ErrorCode::InvalidRequest,
+                "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+            ));
+        }
+        for name in header(headers, "x-amz-trailer").unwrap_or_default().split(',').map(str::trim) {
+            let Some(suffix) = name.to_ascii_lowercase().strip_prefix(HEADER_PREFIX).map(str::to_owned) else {
+                continue;
+            };
+            let algorithm = ALGORITHMS.into_iter().find(|known| *known == suffix).ok_or_else(|| {
+                error(S3ErrorCode::InvalidRequest, format!("The value specified in the x-amz-trailer header is not supported: {name}"))
+            })?;
+            if !announced.iter().any(|(known, _)| *known == algorithm) {
+                announced.push((algorithm, None));
+            }
+        }
+        let mut hasher = ChecksumHasher::default();
+        for (algorithm, _) in &announced {
+            enable(&mut hasher, algorithm);
+        }
+        let md5 = content_md5.is_some().then(Md5::new);
+        Ok(Self { md5, hasher, content_md5, announced })
+    }
+
+    /// Asks for the MD5 of the content: the ETag of managed objects.
+    pub(super) fn need_md5(&mut self) {
+        self.md5.get_or_insert_with(Md5::new);
+    }
+
+    /// Asks for one more checksum to be computed (a copy that names an algorithm, or keeps its source's).
+    pub(super) fn also_compute(&mut self, algorithm: &str) -> S3Result<()> {
+        let wanted = algorithm.to_ascii_lowercase();
+        let known = ALGORITHMS.into_iter().find(|known| *known == wanted).ok_or_else(|| {
+            error(
+                S3ErrorCode::InvalidRequest,
+                "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
+            )
+        })?;
+        if !self.announced.iter().any(|(already, _)| *already == known) {
+            enable(&mut self.hasher, known);
+            self.announced.push((known, None));
+        }
+        Ok(())
+    }
+
+    /// Takes the next bytes of the body.
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        if let Some(md5) = &mut self.md5 {
+            md5.update(bytes);
+        }
+        self.hasher.update(bytes);
+    }
+
+    /// Compares with everything announced; a declared trailer that did not come is refused.
+    pub(super) fn verify(self, trailers: Option<&TrailingHeaders>) -> S3Result<Verified> {
+        let trailers = trailers.and_then(TrailingHeaders::take).unwrap_or_default();
+        let announced = self
+            .announced
+            .iter()
+            .map(|(algorithm, in_header)| {
+                let value = in_header
+                    .clone()
+                    .or_else(|| header(&trailers, &format!("{HEADER_PREFIX}{algorithm}")).map(str::to_owned))
+                    .ok_or_else(|| {
+                        error(
+                            S3ErrorCode::MalformedTrailerError,
+                            "The request contained trailing data that was not well-formed or did not conform to our published schema.",
+                        )
+                    })?;
+                Ok((*algorithm, value))
+            })
+            .collect::<S3Result<Vec<_>>>()?;
+        let computed = self.computed()?;
+        for (algorithm, value) in &announced {
+            if computed.checksums.iter().any(|(known, sum)| known == algorithm && sum != value) {
+                let name = algorithm.to_ascii_uppercase();
+                return Err(error(
+                    S3ErrorCode::BadDigest,
+                    format!("The {name} you specified did not match the calculated checksum."),
+                ));
+            }
+        }
+        Ok(computed)
+    }
+
+    /// What was computed, with nothing to compare but `Content-MD5`.
+    pub(super) fn computed(self) -> S3Result<Verified> {
+        let md5: Option<[u8; 16]> = self.md5.map(|md5| md5.finalize().into());
+        if self.content_md5.is_some_and(|announced| md5.is_none_or(|md5| announced != md5)) {
+            return Err(bad_md5());
+        }
+        Ok(Verified { md5, checksums: fields(&self.hasher.finalize()) })
+    }
+}
+
+impl Verified {
+    /// The sealed attributes to keep.
+    pub(super) fn attributes(&self) -> NamedList {
+        let mut list: Vec<_> = self.md5.iter().map(|md5| (MD5_ATTRIBUTE.to_owned(), md5.to_vec())).collect();
+        list.extend(
+            self.checksums
+                .iter()
+                .map(|(algorithm, value)| (format!("checksum-{algorithm}"), value.clone().into_bytes())),
+        );
+        NamedList(list)
+    }
+}
+
+/// The checksums kept with an object, as (algorithm, base64).
+pub(super) fn stored(attributes: &NamedList) -> Vec<(&'static str, String)> {
+    attributes
+        .0
+        .iter()
+        .filter_map(|(name, value)| {
+            let suffix = name.strip_prefix("checksum-")?;
+            let algorithm = ALGORITHMS.into_iter().find(|known| *known == suffix)?;
+            Some((algorithm, String::from_utf8(value.clone()).ok()?))
+        })
+        .collect()
+}
+
+/// Sets the one field of an output that an algorithm belongs to.
+macro_rules! set_checksums {
+    ($output:expr, $checksums:expr) => {
+        for (algorithm, value) in $checksums {
+            let value = Some(value.clone());
+            match *algorithm {
+                "crc32" => $output.checksum_crc32 = value,
+                "crc32c" => $output.checksum_crc32c = value,
+                "crc64nvme" => $output.checksum_crc64nvme = value,
+                "sha1" => $output.checksum_sha1 = value,
+                "sha256" => $output.checksum_sha256 = value,
+                "sha512" => $output.checksum_sha512 = value,
+                "md5" => $output.checksum_md5 = value,
+                "xxhash64" => $output.checksum_xxhash64 = value,
+                "xxhash3" => $output.checksum_xxhash3 = value,
+                _ => $output.checksum_xxhash128 = value,
+            }
+        }
+    };
+}
+pub(super) use set_checksums;
+
+fn enable(hasher: &mut ChecksumHasher, algorithm: &str) {
+    match algorithm {
+        "crc32" => hasher.crc32 = Some(Default::default()),
+        "crc32c" => hasher.crc32c = Some(Default::default()),
+        "crc64nvme" => hasher.crc64nvme = Some(Default::default()),
+        "sha1" => hasher.sha1 = Some(Default::default()),
+        "sha256" => hasher.sha256 = Some(Default::default()),
+        "sha512" => hasher.sha512 = Some(Default::default()),
+        "md5" => hasher.md5 = Some(Default::default()),
+        "xxhash64" => hasher.xxhash64 = Some(Default::default()),
+        "xxhash3" => hasher.xxhash3 = Some(Default::default()),
+        _ => hasher.xxhash128 = Some(Default::default()),
+    }
+}
+
+fn digest_len(algorithm: &str) -> usize {
+    match algorithm {
+        "crc32" | "crc32c" => 4,
+        "crc64nvme" | "xxhash64" | "xxhash3" => 8,
+        "sha1" => 20,
+        "sha256" => 32,
+        "sha512" => 64,
+        _ => 16,
+    }
+}
+
+fn fields(sums: &Checksum) -> Vec<(&'static str, String)> {
+    [
+        ("crc32", &sums.checksum_crc32),
+        ("crc32c", &sums.checksum_crc32c),
+        ("crc64nvme", &sums.checksum_crc64nvme),
+        ("sha1", &sums.checksum_sha1),
+        ("sha256", &sums.checksum_sha256),
+        ("sha512", &sums.checksum_sha512),
+        ("md5", &sums.checksum_md5),
+        ("xxhash64", &sums.checksum_xxhash64),
+        ("xxhash3", &sums.checksum_xxhash3),
+        ("xxhash128", &sums.checksum_xxhash128),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value.clone()?)))
+    .collect()
+}
+
+fn bad_md5() -> S3Error {
+    with_detail(
+        error(S3ErrorCode::BadDigest, "The Content-MD5 you specified did not match what we received."),
+        &[],
+    )
+}

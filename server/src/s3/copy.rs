@@ -1,0 +1,193 @@
+//! CopyObject: what is copied is opened and sealed again under a fresh data key.
+
+use std::sync::Arc;
+
+use s3s::dto::*;
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+use strongroom::vault::ObjectReader;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::access;
+use super::body::{Upload, blocking};
+use super::checksums::{self, BodyChecks, set_checksums};
+use super::conditions::ReadConditions;
+use super::errors::{error, from_vault};
+use super::facts::{ContentHeaders, Facts, strong};
+use super::objects::{self, LARGEST_PUT, Target, Write, check_key, object_etag, refuse_acl, refuse_version};
+use super::sse::{self, Asked, CustomerFields};
+use super::AppState;
+
+/// Plaintext in flight from source to target.
+const BATCH: usize = 1 << 20;
+
+pub(super) async fn copy_object(
+    state: &Arc<AppState>,
+    request: S3Request<CopyObjectInput>,
+) -> S3Result<S3Response<CopyObjectOutput>> {
+    let principal = access::principal(&request)?;
+    let S3Request { mut input, headers, .. } = request;
+    let (key, source_key) = (input.sse_customer_key.take(), input.copy_source_sse_customer_key.take());
+    access::bucket(state, &principal, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    refuse_acl(
+        input.acl.as_ref().map(ObjectCannedACL::as_str),
+        [&input.grant_full_control, &input.grant_read, &input.grant_read_acp, &input.grant_write_acp]
+            .iter()
+            .any(|grant| grant.is_some()),
+    )?;
+    check_key(&input.key)?;
+    let (source_bucket, source_name) = source(&input.copy_source)?;
+    access::bucket(state, &principal, &source_bucket, input.expected_source_bucket_owner.as_deref()).await?;
+    let replace = directive(input.metadata_directive.as_ref())?;
+
+    let asked = objects::asked(
+        state,
+        &headers,
+        CustomerFields {
+            algorithm: input.sse_customer_algorithm.as_deref(),
+            key,
+            md5: input.sse_customer_key_md5.as_deref(),
+        },
+    )?;
+    let source_customer = sse::customer_key(CustomerFields {
+        algorithm: input.copy_source_sse_customer_algorithm.as_deref(),
+        key: source_key,
+        md5: input.copy_source_sse_customer_key_md5.as_deref(),
+    })?;
+    let onto_itself = source_bucket == input.bucket && source_name == input.key;
+    let same_key_twice = match (&asked, &source_customer) {
+        (Asked::Customer(new), Some(old)) => bool::from(new.key.ct_eq(&old.key)),
+        _ => false,
+    };
+    let facts = Facts::with_class(input.storage_class.as_ref().map(StorageClass::as_str))?;
+    let reader = objects::open(state, &source_bucket, &source_name, source_customer.map(|customer| customer.key), &principal.name)
+        .await
+        .map_err(|cause| {
+            if onto_itself && same_key_twice && cause.message() == sse::wrong_key().message() {
+                sse::rotation_keys_equal_but_wrong()
+            } else {
+                cause
+            }
+        })?;
+    let info = reader.info();
+    ReadConditions {
+        if_match: input.copy_source_if_match,
+        if_none_match: input.copy_source_if_none_match,
+        if_modified_since: input.copy_source_if_modified_since,
+        if_unmodified_since: input.copy_source_if_unmodified_since,
+    }
+    .check(&object_etag(info), info.modified_ms)
+    .map_err(super::conditions::Failed::on_copy)?;
+    if info.length > LARGEST_PUT {
+        return Err(error(
+            S3ErrorCode::InvalidRequest,
+            format!("The specified copy source is larger than the maximum allowable size for a copy source: {LARGEST_PUT}"),
+        ));
+    }
+    let changes_encryption =
+        !matches!(asked, Asked::Default) || info.mode != strongroom::keys::Mode::Managed;
+    let changes_class = input.storage_class.is_some() && facts != Facts::decode(&info.facts);
+    if onto_itself && !replace && !changes_encryption && !changes_class && input.website_redirect_location.is_none() {
+        return Err(error(
+            S3ErrorCode::InvalidRequest,
+            "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
+        ));
+    }
+
+    let content = if replace {
+        ContentHeaders {
+            cache_control: input.cache_control,
+            content_disposition: input.content_disposition,
+            content_encoding: input.content_encoding,
+            content_language: input.content_language,
+            content_type: input.content_type,
+            expires: input.expires,
+            website_redirect_location: input.website_redirect_location,
+            metadata: input.metadata.unwrap_or_default(),
+        }
+    } else {
+        let mut kept = ContentHeaders::from_head(&info.head);
+        kept.website_redirect_location = input.website_redirect_location;
+        kept
+    };
+    let mut checks = BodyChecks::none();
+    match &input.checksum_algorithm {
+        Some(algorithm) => checks.also_compute(algorithm.as_str())?,
+        None => {
+            for (algorithm, _) in checksums::stored(&info.attrs) {
+                checks.also_compute(algorithm)?;
+            }
+        }
+    }
+    let length = info.length;
+    let target = Target {
+        bucket: input.bucket,
+        key: input.key,
+        content,
+        facts,
+        if_match: input.if_match,
+        if_none_match: input.if_none_match,
+    };
+    let (write, upload) = Write::begin(state, &principal, target, asked, checks).await?;
+    let upload = pump(reader, upload, length, &write.resource).await?;
+    let written = write.finish(upload, Zeroizing::default(), BodyChecks::computed).await?;
+    let mut result = CopyObjectResult {
+        e_tag: Some(strong(&written.etag)),
+        last_modified: Some(Facts::timestamp(written.committed.modified_ms)),
+        ..CopyObjectResult::default()
+    };
+    set_checksums!(result, &written.verified.checksums);
+    Ok(S3Response::new(CopyObjectOutput {
+        copy_object_result: Some(result),
+        server_side_encryption: written.server_side_encryption(),
+        sse_customer_algorithm: written.sse_customer_algorithm(),
+        sse_customer_key_md5: written.customer_md5,
+        ..CopyObjectOutput::default()
+    }))
+}
+
+/// Opens and seals again, one batch a call.
+async fn pump(reader: ObjectReader, upload: Upload, length: u64, resource: &str) -> S3Result<Upload> {
+    let mut offset = 0;
+    let mut state = (reader, upload, Zeroizing::new(Vec::new()));
+    while offset < length {
+        let (moved, read) = blocking(move || {
+            let (mut reader, mut upload, mut batch) = state;
+            batch.resize(BATCH, 0);
+            let read = reader.read_at(offset, &mut batch)?;
+            upload.write(&batch[..read])?;
+            Ok(((reader, upload, batch), read))
+        })
+        .await?
+        .map_err(|cause: strongroom::vault::VaultError| from_vault(cause, resource))?;
+        if read == 0 {
+            return Err(error(S3ErrorCode::InternalError, "The copy source ended early."));
+        }
+        state = moved;
+        offset += read as u64;
+    }
+    Ok(state.1)
+}
+
+fn source(source: &CopySource) -> S3Result<(String, String)> {
+    match source {
+        CopySource::Bucket { bucket, key, version_id } => {
+            refuse_version(version_id.as_deref())?;
+            Ok((bucket.to_string(), key.to_string()))
+        }
+        _ => Err(error(S3ErrorCode::NotImplemented, "Access points are not implemented")),
+    }
+}
+
+/// True for REPLACE.
+fn directive(directive: Option<&MetadataDirective>) -> S3Result<bool> {
+    match directive.map(MetadataDirective::as_str) {
+        None | Some(MetadataDirective::COPY) => Ok(false),
+        Some(MetadataDirective::REPLACE) => Ok(true),
+        Some(other) => Err(super::errors::invalid_argument(
+            "x-amz-metadata-directive",
+            other,
+            "Unknown metadata directive.",
+        )),
+    }
+}

@@ -1,0 +1,278 @@
+//! The encryption headers of a request: which protection it asks for, and every way to ask wrongly.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::{HeaderMap, StatusCode};
+use md5::{Digest, Md5};
+use s3s::{S3Error, S3ErrorCode, S3Result};
+use strongroom::secret::Secret;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::errors::{error, invalid_argument, with_detail};
+
+/// `x-amz-server-side-encryption` and the headers that go with it.
+pub(super) const SSE: &str = "x-amz-server-side-encryption";
+pub(super) const SSE_CONTEXT: &str = "x-amz-server-side-encryption-context";
+pub(super) const SSE_KEY_ID: &str = "x-amz-server-side-encryption-aws-kms-key-id";
+pub(super) const SSE_BUCKET_KEY: &str = "x-amz-server-side-encryption-bucket-key-enabled";
+/// The three headers of a customer key, and their twins for a copy's source.
+pub(super) const CUSTOMER: CustomerHeaders = CustomerHeaders {
+    algorithm: "x-amz-server-side-encryption-customer-algorithm",
+    key: "x-amz-server-side-encryption-customer-key",
+    md5: "x-amz-server-side-encryption-customer-key-md5",
+};
+pub(super) const COPY_SOURCE_CUSTOMER: CustomerHeaders = CustomerHeaders {
+    algorithm: "x-amz-copy-source-server-side-encryption-customer-algorithm",
+    key: "x-amz-copy-source-server-side-encryption-customer-key",
+    md5: "x-amz-copy-source-server-side-encryption-customer-key-md5",
+};
+
+/// Names of the three headers that carry a customer key.
+pub(super) struct CustomerHeaders {
+    pub(super) algorithm: &'static str,
+    pub(super) key: &'static str,
+    pub(super) md5: &'static str,
+}
+
+/// The three values of a customer key as an operation's input has them, moved out of it.
+pub(super) struct CustomerFields<'a> {
+    pub(super) algorithm: Option<&'a str>,
+    pub(super) key: Option<String>,
+    pub(super) md5: Option<&'a str>,
+}
+
+/// A customer key that came with a request: 32 bytes in locked memory, and its MD5 to echo.
+pub(super) struct CustomerKey {
+    pub(super) key: Secret<32>,
+    pub(super) md5: String,
+}
+
+/// What a write asks for.
+pub(super) enum Asked {
+    /// Nothing: the bucket's default decides.
+    Default,
+    /// `AES256`.
+    Managed,
+    /// A customer key.
+    Customer(CustomerKey),
+}
+
+/// Reads what a write (PUT, COPY target) asks for.
+pub(super) fn asked(headers: &HeaderMap, customer: CustomerFields<'_>) -> S3Result<Asked> {
+    let sse = header(headers, SSE);
+    let any_customer = [CUSTOMER.algorithm, CUSTOMER.key, CUSTOMER.md5]
+        .iter()
+        .any(|name| headers.contains_key(*name));
+    if let (Some(value), true) = (sse, any_customer) {
+        return Err(invalid_argument(
+            SSE,
+            value,
+            "Server Side Encryption with Customer provided key is incompatible with the encryption method specified",
+        ));
+    }
+    if any_customer {
+        return customer_key(customer)?.map_or_else(|| Ok(Asked::Default), |key| Ok(Asked::Customer(key)));
+    }
+    let kms_header = [SSE_KEY_ID, SSE_CONTEXT, SSE_BUCKET_KEY]
+        .iter()
+        .find(|name| headers.contains_key(**name) && **name != SSE_BUCKET_KEY);
+    match sse {
+        None | Some("AES256") if kms_header.is_some() => Err(invalid_argument(
+            kms_header.copied().unwrap_or(SSE_KEY_ID),
+            "",
+            "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms",
+        )),
+        None => Ok(Asked::Default),
+        Some("AES256") => Ok(Asked::Managed),
+        Some("aws:kms" | "aws:kms:dsse") => Err(error(
+            S3ErrorCode::NotImplemented,
+            "Server side encryption specified but KMS is not configured",
+        )),
+        Some(other) => Err(invalid_argument(
+            SSE,
+            other,
+            "The encryption algorithm specified is not valid.",
+        )),
+    }
+}
+
+/// Reads and checks the three headers of a customer key; `None` when none of them is there.
+pub(super) fn customer_key(fields: CustomerFields<'_>) -> S3Result<Option<CustomerKey>> {
+    let encoded = fields.key.map(Zeroizing::new);
+    if fields.algorithm.is_none() && encoded.is_none() && fields.md5.is_none() {
+        return Ok(None);
+    }
+    let argument = |message: &'static str| error(S3ErrorCode::InvalidArgument, message);
+    match fields.algorithm {
+        Some("AES256") => {}
+        None => {
+            return Err(argument(
+                "Requests specifying Server Side Encryption with Customer provided keys must provide a valid encryption algorithm.",
+            ));
+        }
+        Some(other) => {
+            let invalid = super::errors::custom(
+                StatusCode::BAD_REQUEST,
+                "InvalidEncryptionAlgorithmError",
+                "The Encryption request you specified is not valid. Supported value: AES256.",
+            );
+            return Err(with_detail(
+                invalid,
+                &[("ArgumentName", CUSTOMER.algorithm), ("ArgumentValue", other)],
+            ));
+        }
+    }
+    let encoded = encoded.ok_or_else(|| {
+        argument(
+            "Requests specifying Server Side Encryption with Customer provided keys must provide an appropriate secret key.",
+        )
+    })?;
+    let md5 = fields.md5.ok_or_else(|| {
+        argument(
+            "Requests specifying Server Side Encryption with Customer provided keys must provide the client calculated MD5 of the secret key.",
+        )
+    })?;
+    let mut raw = Zeroizing::new([0_u8; 32]);
+    decode_key(&encoded, &mut raw)
+        .ok_or_else(|| argument("The secret key was invalid for the specified algorithm."))?;
+    let mut computed = Md5::digest(raw.as_slice());
+    let given = Zeroizing::new(base64_decode(md5.as_bytes()).unwrap_or_default());
+    let matches = bool::from(given.as_slice().ct_eq(computed.as_slice()));
+    computed.as_mut_slice().zeroize();
+    if !matches {
+        return Err(argument(
+            "The calculated MD5 hash of the key did not match the hash that was provided.",
+        ));
+    }
+    let key = Secret::take(&mut raw).map_err(|_| no_locked_memory())?;
+    Ok(Some(CustomerKey {
+        key,
+        md5: md5.to_owned(),
+    }))
+}
+
+/// A write header on a read is an error, not something to ignore.
+pub(super) fn refuse_write_headers(headers: &HeaderMap) -> S3Result<()> {
+    [SSE, SSE_KEY_ID, SSE_CONTEXT]
+        .iter()
+        .find_map(|name| Some((*name, header(headers, name)?)))
+        .map_or(Ok(()), |(name, value)| {
+            Err(invalid_argument(name, value, format!("{name} header is not supported for this operation.")))
+        })
+}
+
+/// GET, HEAD or COPY of a customer-key object without the key.
+pub(super) fn key_required() -> S3Error {
+    error(
+        S3ErrorCode::InvalidRequest,
+        "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.",
+    )
+}
+
+/// A customer key for an object that has none.
+pub(super) fn key_not_applicable() -> S3Error {
+    error(
+        S3ErrorCode::InvalidRequest,
+        "The encryption parameters are not applicable to this object.",
+    )
+}
+
+/// The key does not open the object.
+pub(super) fn wrong_key() -> S3Error {
+    error(
+        S3ErrorCode::AccessDenied,
+        "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key.",
+    )
+}
+
+/// Customer keys are not accepted on this bucket.
+pub(super) fn customer_keys_blocked() -> S3Error {
+    error(
+        S3ErrorCode::AccessDenied,
+        "Server Side Encryption with Customer provided keys is blocked on this bucket.",
+    )
+}
+
+/// A copy onto itself with equal but wrong keys.
+pub(super) fn rotation_keys_equal_but_wrong() -> S3Error {
+    error(
+        S3ErrorCode::InvalidArgument,
+        "The provided encryption parameters did not match the ones used originally.",
+    )
+}
+
+fn no_locked_memory() -> S3Error {
+    error(
+        S3ErrorCode::ServiceUnavailable,
+        "The server cannot take a key now: its locked memory is used up. Please retry.",
+    )
+}
+
+/// The one value of a header as text.
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Decodes base64 of exactly 32 bytes straight into `out`, with no copy elsewhere.
+fn decode_key(encoded: &str, out: &mut [u8; 32]) -> Option<()> {
+    let decoded = Zeroizing::new(base64_decode(encoded.as_bytes())?);
+    out.copy_from_slice(<&[u8; 32]>::try_from(decoded.as_slice()).ok()?);
+    Some(())
+}
+
+/// Standard base64 with padding; `None` for anything else.
+pub(super) fn base64_decode(encoded: &[u8]) -> Option<Vec<u8>> {
+    BASE64.decode(encoded).ok()
+}
+
+/// Standard base64 with padding.
+pub(super) fn base64_encode(bytes: &[u8]) -> String {
+    BASE64.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const KEY: [u8; 32] = [7; 32];
+
+    fn fields<'a>(algorithm: Option<&'a str>, key: Option<String>, md5: Option<&'a str>) -> CustomerFields<'a> {
+        CustomerFields { algorithm, key, md5 }
+    }
+
+    fn message(result: S3Result<Option<CustomerKey>>) -> (String, String) {
+        let error = result.err().unwrap();
+        (error.code().as_str().to_owned(), error.message().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_whole_customer_key_is_taken_and_its_md5_echoed() {
+        let md5 = base64_encode(&Md5::digest(KEY));
+        let key = customer_key(fields(Some("AES256"), Some(base64_encode(&KEY)), Some(&md5))).unwrap().unwrap();
+        assert_eq!(key.key.expose(), &KEY);
+        assert_eq!(key.md5, md5);
+    }
+
+    #[test]
+    fn each_missing_or_wrong_header_has_its_own_message() {
+        let md5 = base64_encode(&Md5::digest(KEY));
+        let key = || Some(base64_encode(&KEY));
+        let none = customer_key(fields(None, None, None)).unwrap();
+        assert!(none.is_none());
+        let cases = [
+            (fields(None, key(), Some(&md5)), "InvalidArgument", "valid encryption algorithm."),
+            (fields(Some("AES192"), key(), Some(&md5)), "InvalidEncryptionAlgorithmError", "Supported value: AES256."),
+            (fields(Some("AES256"), None, Some(&md5)), "InvalidArgument", "an appropriate secret key."),
+            (fields(Some("AES256"), key(), None), "InvalidArgument", "client calculated MD5 of the secret key."),
+            (fields(Some("AES256"), Some("AAAA".into()), Some(&md5)), "InvalidArgument", "was invalid for the specified algorithm."),
+            (fields(Some("AES256"), Some(base64_encode(&[8; 32])), Some(&md5)), "InvalidArgument", "did not match the hash that was provided."),
+        ];
+        for (fields, code, end) in cases {
+            let (got_code, got_message) = message(customer_key(fields));
+            assert_eq!(got_code, code);
+            assert!(got_message.ends_with(end), "{got_message}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The outermost layer of the S3 face: the rules of the transport, and error bodies made whole.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::BodyExt;
+use s3s::service::S3Service;
+use s3s::{Body, HttpError, S3ErrorCode};
+
+use super::errors::{DETAIL, error, escape};
+use super::sse;
+use crate::listener::ConnInfo;
+use crate::service::Facts;
+
+const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
+/// An error body is small; a larger body is not one of ours.
+const LARGEST_ERROR: usize = 64 << 10;
+
+/// The S3 service as the front calls it: with [`ConnInfo`] and [`Facts`] in the request's extensions.
+#[derive(Clone)]
+pub(crate) struct Wire {
+    inner: S3Service,
+}
+
+impl Wire {
+    pub(super) fn new(inner: S3Service) -> Self {
+        Self { inner }
+    }
+
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// The protocol layer could not make an answer at all.
+    pub(crate) async fn call(&self, request: Request<Body>) -> Result<Response<Body>, HttpError> {
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+        let id = request.extensions().get::<Arc<Facts>>().map(|facts| facts.id().to_owned()).unwrap_or_default();
+        let tls = request.extensions().get::<ConnInfo>().is_some_and(|conn| conn.tls);
+        let mut response = match refuse(tls, request.headers(), request.uri()) {
+            Some(refusal) => {
+                refusal.to_http_response().map_err(|cause| HttpError::from_std_error(Box::new(cause)))?
+            }
+            None => self.inner.call(request).await?,
+        };
+        if response.status().is_client_error() || response.status().is_server_error() {
+            response = complete_error(response, &method, &path, &id).await;
+        }
+        let headers = response.headers_mut();
+        headers.remove(DETAIL);
+        if let Ok(value) = HeaderValue::from_str(&id) {
+            headers.insert(HOST_ID, value);
+        }
+        Ok(response)
+    }
+}
+
+/// Rules that hold before anything of the request is interpreted.
+fn refuse(tls: bool, headers: &HeaderMap, uri: &Uri) -> Option<s3s::S3Error> {
+    let query = uri.query().unwrap_or_default().to_ascii_lowercase();
+    if query.split('&').any(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        name.contains("server-side-encryption-customer-key") && !name.ends_with("md5")
+    }) {
+        return Some(error(
+            S3ErrorCode::InvalidRequest,
+            "A customer key in a query string is refused: it would stay in logs and histories. Send it as a header.",
+        ));
+    }
+    if !tls && carries_customer_key(headers) {
+        return Some(error(
+            S3ErrorCode::InvalidRequest,
+            "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.",
+        ));
+    }
+    None
+}
+
+fn carries_customer_key(headers: &HeaderMap) -> bool {
+    [sse::CUSTOMER, sse::COPY_SOURCE_CUSTOMER]
+        .iter()
+        .any(|names| [names.algorithm, names.key, names.md5].iter().any(|name| headers.contains_key(*name)))
+}
+
+/// Adds the elements of an error body that the protocol crate leaves out.
+async fn complete_error(response: Response<Body>, method: &Method, path: &str, id: &str) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    let is_xml = parts
+        .headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/xml"));
+    if *method == Method::HEAD || parts.status == StatusCode::NOT_MODIFIED || !is_xml {
+        return Response::from_parts(parts, body);
+    }
+    let detail = parts.headers.get(DETAIL).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let bytes = match http_body_util::Limited::new(body, LARGEST_ERROR).collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(_) => Bytes::new(),
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let extra = format!(
+        "{detail}<Resource>{}</Resource><RequestId>{id}</RequestId><HostId>{id}</HostId></Error>",
+        escape(path)
+    );
+    let whole = match text.strip_suffix("</Error>") {
+        Some(start) => format!("{start}{extra}"),
+        None => text.into_owned(),
+    };
+    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
+    Response::from_parts(parts, Body::from(Bytes::from(whole)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_customer_key_in_the_query_is_refused_in_any_spelling() {
+        for name in ["x-amz-server-side-encryption-customer-key", "X-Amz-Server-Side-Encryption-Customer-Key"] {
+            let uri: Uri = format!("/b/k?{name}=abc").parse().unwrap();
+            assert!(refuse(true, &HeaderMap::new(), &uri).is_some());
+        }
+    }
+
+    #[test]
+    fn a_customer_key_needs_tls() {
+        let mut headers = HeaderMap::new();
+        headers.insert(sse::CUSTOMER.key, HeaderValue::from_static("x"));
+        let uri = Uri::from_static("/b/k");
+        assert!(refuse(false, &headers, &uri).is_some());
+        assert!(refuse(true, &headers, &uri).is_none());
+    }
+}
