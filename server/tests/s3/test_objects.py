@@ -1,0 +1,248 @@
+"""Buckets, objects and listings as S3 clients use them."""
+
+import base64
+import hashlib
+import os
+import unittest
+import zlib
+
+from botocore.exceptions import ClientError
+
+import raw
+from daemon import Daemon
+
+BUCKET = "objects"
+
+
+def setUpModule():
+    global daemon, s3
+    daemon = Daemon()
+    s3 = daemon.client()
+    s3.create_bucket(Bucket=BUCKET)
+
+
+def tearDownModule():
+    daemon.close()
+
+
+class Case(unittest.TestCase):
+    def refused(self, status, code, call, **arguments):
+        with self.assertRaises(ClientError) as refused:
+            call(**arguments)
+        response = refused.exception.response
+        self.assertEqual((response["ResponseMetadata"]["HTTPStatusCode"], response["Error"]["Code"]), (status, code))
+
+
+class Buckets(Case):
+    def test_life_of_a_bucket(self):
+        s3.create_bucket(Bucket="short-lived")
+        self.refused(409, "BucketAlreadyOwnedByYou", s3.create_bucket, Bucket="short-lived")
+        self.assertIn("short-lived", [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]])
+        s3.head_bucket(Bucket="short-lived")
+        self.assertIsNone(s3.get_bucket_location(Bucket="short-lived")["LocationConstraint"])
+        s3.put_object(Bucket="short-lived", Key="k", Body=b"")
+        self.refused(409, "BucketNotEmpty", s3.delete_bucket, Bucket="short-lived")
+        s3.delete_object(Bucket="short-lived", Key="k")
+        s3.delete_bucket(Bucket="short-lived")
+        self.refused(404, "404", s3.head_bucket, Bucket="short-lived")
+        self.refused(404, "NoSuchBucket", s3.list_objects_v2, Bucket="short-lived")
+        # The name may be used again, by a bucket that has nothing of the old one.
+        s3.create_bucket(Bucket="short-lived")
+        self.assertEqual(s3.list_objects_v2(Bucket="short-lived")["KeyCount"], 0)
+
+    def test_names_that_no_bucket_may_have(self):
+        for name in ("Upper", "a", "under_score", "1.2.3.4"):
+            self.assertEqual(raw.request(daemon, "PUT", f"/{name}").error()["Code"], "InvalidBucketName")
+
+
+class Objects(Case):
+    def test_headers_and_metadata_come_back(self):
+        sent = {
+            "ContentType": "text/plain; charset=utf-8",
+            "CacheControl": "max-age=60",
+            "ContentDisposition": 'attachment; filename="a b.txt"',
+            "ContentEncoding": "identity",
+            "ContentLanguage": "de",
+            "Metadata": {"colour": "blue", "empty": ""},
+        }
+        s3.put_object(Bucket=BUCKET, Key="headers", Body=b"x", **sent)
+        for reply in (s3.get_object(Bucket=BUCKET, Key="headers"), s3.head_object(Bucket=BUCKET, Key="headers")):
+            for name, value in sent.items():
+                self.assertEqual(reply[name], value, name)
+        overridden = s3.get_object(Bucket=BUCKET, Key="headers", ResponseContentType="image/png")
+        self.assertEqual(overridden["ContentType"], "image/png")
+
+    def test_metadata_over_two_kib(self):
+        self.refused(400, "MetadataTooLarge", s3.put_object, Bucket=BUCKET, Key="k", Metadata={"a": "x" * 2100})
+
+    def test_names_of_every_kind(self):
+        names = ["plain", "with space", "ünï/cödé", "a//b", "trailing/", "+plus", "per%cent", "x" * 1024, "quote'\"&<>", "./dots/.."]
+        for name in names:
+            s3.put_object(Bucket=BUCKET, Key="names/" + name[:1000], Body=name.encode())
+            self.assertEqual(s3.get_object(Bucket=BUCKET, Key="names/" + name[:1000])["Body"].read(), name.encode())
+        listed = [entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET, Prefix="names/")["Contents"]]
+        self.assertEqual(listed, sorted(("names/" + name[:1000] for name in names), key=str.encode))
+        self.refused(400, "KeyTooLongError", s3.put_object, Bucket=BUCKET, Key="x" * 1025)
+
+    def test_content_md5(self):
+        good = base64.b64encode(hashlib.md5(b"x").digest()).decode()
+        s3.put_object(Bucket=BUCKET, Key="md5", Body=b"x", ContentMD5=good)
+        self.refused(400, "BadDigest", s3.put_object, Bucket=BUCKET, Key="md5", Body=b"y", ContentMD5=good)
+        self.refused(400, "InvalidDigest", s3.put_object, Bucket=BUCKET, Key="md5", Body=b"y", ContentMD5="AAAA")
+        self.assertEqual(s3.get_object(Bucket=BUCKET, Key="md5")["Body"].read(), b"x")
+
+    def test_additional_checksums(self):
+        body = os.urandom(100_000)
+        crc32 = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+        sha256 = base64.b64encode(hashlib.sha256(body).digest()).decode()
+        for algorithm, field, value in (("CRC32", "ChecksumCRC32", crc32), ("SHA256", "ChecksumSHA256", sha256)):
+            # boto3 sends it in a trailer of a signed or unsigned chunked body.
+            put = s3.put_object(Bucket=BUCKET, Key="sum", Body=body, ChecksumAlgorithm=algorithm)
+            self.assertEqual(put[field], value)
+            head = s3.head_object(Bucket=BUCKET, Key="sum", ChecksumMode="ENABLED")
+            self.assertEqual((head[field], head["ChecksumType"]), (value, "FULL_OBJECT"))
+            get = s3.get_object(Bucket=BUCKET, Key="sum", ChecksumMode="ENABLED")
+            self.assertEqual((get["Body"].read(), get[field]), (body, value))
+            # In a header, right and wrong.
+            s3.put_object(Bucket=BUCKET, Key="sum", Body=body, **{field: value})
+            self.refused(400, "BadDigest", s3.put_object, Bucket=BUCKET, Key="sum", Body=b"other", **{field: value})
+
+    def test_a_declared_trailer_that_does_not_come(self):
+        body = b"4\r\nbody\r\n0\r\n\r\n"
+        headers = {
+            "x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+            "x-amz-decoded-content-length": "4",
+            "x-amz-trailer": "x-amz-checksum-crc32",
+            "content-encoding": "aws-chunked",
+        }
+        reply = raw.request(daemon, "PUT", f"/{BUCKET}/trailer", headers, body)
+        self.assertEqual(reply.status, 400)
+        self.refused(404, "404", s3.head_object, Bucket=BUCKET, Key="trailer")
+
+    def test_conditional_reads(self):
+        etag = s3.put_object(Bucket=BUCKET, Key="if", Body=b"x")["ETag"]
+        get = {"Bucket": BUCKET, "Key": "if"}
+        s3.get_object(**get, IfMatch=etag)
+        self.refused(412, "PreconditionFailed", s3.get_object, **get, IfMatch='"no"')
+        self.refused(304, "304", s3.get_object, **get, IfNoneMatch=etag)
+        modified = s3.head_object(**get)["LastModified"]
+        self.refused(304, "304", s3.get_object, **get, IfModifiedSince=modified)
+        s3.get_object(**get, IfUnmodifiedSince=modified)
+
+    def test_conditional_writes_and_deletes(self):
+        put = {"Bucket": BUCKET, "Key": "once", "Body": b"x"}
+        etag = s3.put_object(**put, IfNoneMatch="*")["ETag"]
+        self.refused(412, "PreconditionFailed", s3.put_object, **put, IfNoneMatch="*")
+        self.refused(412, "PreconditionFailed", s3.put_object, **put, IfMatch='"no"')
+        s3.put_object(**put, IfMatch=etag)
+        self.refused(404, "NoSuchKey", s3.put_object, Bucket=BUCKET, Key="never", Body=b"", IfMatch=etag)
+        self.refused(412, "PreconditionFailed", s3.delete_object, Bucket=BUCKET, Key="once", IfMatch='"no"')
+        s3.delete_object(Bucket=BUCKET, Key="once", IfMatch=etag)
+
+    def test_what_is_not_there(self):
+        self.refused(404, "NoSuchKey", s3.get_object, Bucket=BUCKET, Key="nothing")
+        self.refused(404, "404", s3.head_object, Bucket=BUCKET, Key="nothing")
+        self.assertEqual(s3.delete_object(Bucket=BUCKET, Key="nothing")["ResponseMetadata"]["HTTPStatusCode"], 204)
+
+    def test_error_bodies_are_whole(self):
+        error = raw.request(daemon, "GET", f"/{BUCKET}/nothing").error()
+        self.assertEqual((error["Code"], error["Key"], error["Resource"]), ("NoSuchKey", "nothing", f"/{BUCKET}/nothing"))
+        self.assertTrue(error["RequestId"])
+
+    def test_delete_many(self):
+        for n in range(5):
+            s3.put_object(Bucket=BUCKET, Key=f"many/{n}", Body=b"")
+        reply = s3.delete_objects(
+            Bucket=BUCKET, Delete={"Objects": [{"Key": f"many/{n}"} for n in range(6)]}
+        )
+        self.assertEqual(len(reply["Deleted"]), 6)
+        self.assertEqual(s3.list_objects_v2(Bucket=BUCKET, Prefix="many/")["KeyCount"], 0)
+
+    def test_storage_classes(self):
+        s3.put_object(Bucket=BUCKET, Key="class", Body=b"", StorageClass="STANDARD_IA")
+        self.assertEqual(s3.head_object(Bucket=BUCKET, Key="class")["StorageClass"], "STANDARD_IA")
+        self.refused(400, "InvalidStorageClass", s3.put_object, Bucket=BUCKET, Key="class", StorageClass="CELLAR")
+
+    def test_unsigned_and_badly_signed_requests(self):
+        self.assertEqual(raw.request(daemon, "GET", f"/{BUCKET}", sign=False).status, 403)
+        reply = raw.request(daemon, "PUT", f"/{BUCKET}/tampered", {}, b"x")
+        self.assertEqual(reply.status, 200)
+        other = daemon.client()
+        other._request_signer._credentials.secret_key = "wrong" * 8
+        self.refused(403, "SignatureDoesNotMatch", other.list_objects_v2, Bucket=BUCKET)
+
+    def test_a_body_that_is_not_what_was_signed(self):
+        signed = raw.presign(daemon, "PUT", f"/{BUCKET}/presigned")
+        self.assertEqual(raw.send(daemon, "PUT", signed, {}, b"any").status, 200)
+        digest = {"x-amz-content-sha256": hashlib.sha256(b"signed").hexdigest()}
+        reply = raw.request(daemon, "PUT", f"/{BUCKET}/unsigned-body", digest, b"other!")
+        self.assertEqual(reply.status, 400)
+        self.refused(404, "404", s3.head_object, Bucket=BUCKET, Key="unsigned-body")
+
+    def test_large_object_in_one_put(self):
+        block = os.urandom(1 << 20)
+        body = block * 24
+        s3.put_object(Bucket=BUCKET, Key="large", Body=body)
+        digest = hashlib.sha256()
+        for chunk in s3.get_object(Bucket=BUCKET, Key="large")["Body"].iter_chunks(1 << 20):
+            digest.update(chunk)
+        self.assertEqual(digest.digest(), hashlib.sha256(body).digest())
+
+
+class Listings(Case):
+    @classmethod
+    def setUpClass(cls):
+        s3.create_bucket(Bucket="listing")
+        cls.keys = sorted([f"a/{n}" for n in range(4)] + [f"b/{n}" for n in range(3)] + ["a", "c", "a-b"])
+        for key in cls.keys:
+            s3.put_object(Bucket="listing", Key=key, Body=key.encode())
+
+    def test_pages_of_both_forms_hold_every_key_once(self):
+        for operation in ("list_objects", "list_objects_v2"):
+            for size in (1, 2, 3, 1000):
+                pages = s3.get_paginator(operation).paginate(Bucket="listing", PaginationConfig={"PageSize": size})
+                found = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+                self.assertEqual(found, self.keys, (operation, size))
+
+    def test_delimiter(self):
+        for operation in ("list_objects", "list_objects_v2"):
+            for size in (1, 2, 1000):
+                pages = s3.get_paginator(operation).paginate(
+                    Bucket="listing", Delimiter="/", PaginationConfig={"PageSize": size}
+                )
+                pages = list(pages)
+                keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+                prefixes = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", [])]
+                self.assertEqual((keys, prefixes), (["a", "a-b", "c"], ["a/", "b/"]), (operation, size))
+
+    def test_prefix_start_after_and_max_keys(self):
+        page = s3.list_objects_v2(Bucket="listing", Prefix="a/", StartAfter="a/1", MaxKeys=1)
+        self.assertEqual([entry["Key"] for entry in page["Contents"]], ["a/2"])
+        self.assertTrue(page["IsTruncated"])
+        empty = s3.list_objects_v2(Bucket="listing", MaxKeys=0)
+        self.assertEqual((empty["KeyCount"], empty["IsTruncated"]), (0, False))
+        self.refused(400, "InvalidArgument", s3.list_objects_v2, Bucket="listing", MaxKeys=-1)
+
+    def test_entries_are_described(self):
+        entry = s3.list_objects_v2(Bucket="listing", Prefix="c", FetchOwner=True)["Contents"][0]
+        self.assertEqual(entry["ETag"].strip('"'), hashlib.md5(b"c").hexdigest())
+        self.assertEqual((entry["Size"], entry["StorageClass"]), (1, "STANDARD"))
+        self.assertIn("ID", entry["Owner"])
+
+
+class Restart(Case):
+    def test_everything_is_there_after_a_kill(self):
+        body = os.urandom(300_000)
+        s3.put_object(Bucket=BUCKET, Key="kept", Body=body)
+        daemon.stop(9)
+        daemon.start()
+        again = daemon.client()
+        self.assertEqual(again.get_object(Bucket=BUCKET, Key="kept")["Body"].read(), body)
+        again.put_object(Bucket=BUCKET, Key="kept", Body=b"new")
+        self.assertEqual(again.get_object(Bucket=BUCKET, Key="kept")["Body"].read(), b"new")
+        self.assertEqual(daemon.stop(), 0)
+        daemon.start()
+
+
+if __name__ == "__main__":
+    unittest.main()
