@@ -129,7 +129,7 @@ impl BodyChecks {
                     .or_else(|| header(&trailers, &format!("{HEADER_PREFIX}{algorithm}")).map(str::to_owned))
                     .ok_or_else(|| {
                         error(
-                            S3ErrorCode::MalformedTrailerError,
+                            S3ErrorCode::InvalidRequest,
                             "The request contained trailing data that was not well-formed or did not conform to our published schema.",
                         )
                     })?;

@@ -35,6 +35,8 @@ pub(super) fn with_detail(mut error: S3Error, elements: &[(&str, &str)]) -> S3Er
     // A value that no header can carry is left out: the message still says what is wrong.
     if let Ok(value) = HeaderValue::from_bytes(xml.as_bytes()) {
         headers.insert(DETAIL, value);
+        // An error's own headers take the place of those the protocol crate would set.
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
         error.set_headers(headers);
     }
     error

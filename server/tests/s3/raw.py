@@ -22,7 +22,8 @@ class Reply:
         return {child.tag: child.text for child in ElementTree.fromstring(self.body)}
 
 
-def request(daemon, method, path, headers=None, body=b"", query=None, sign=True):
+def request(daemon, method, path, headers=None, body=b"", query=None, sign=True, sent=None):
+    """Signs for `body`, and sends `sent` in its place if that is given."""
     url = daemon.env["AWS_ENDPOINT_URL"] + urllib.parse.quote(path)
     if query:
         url += "?" + urllib.parse.urlencode(query)
@@ -30,7 +31,7 @@ def request(daemon, method, path, headers=None, body=b"", query=None, sign=True)
     signed.context["payload_signing_enabled"] = True
     if sign:
         S3SigV4Auth(_credentials(daemon), "s3", daemon.env["AWS_REGION"]).add_auth(signed)
-    return send(daemon, method, url, dict(signed.headers.items()), body)
+    return send(daemon, method, url, dict(signed.headers.items()), body if sent is None else sent)
 
 
 def presign(daemon, method, path, headers=None, seconds=60):
