@@ -149,13 +149,17 @@ impl DevDir {
         };
         let bundle = quoted(&self.path("tls/ca.crt").display().to_string());
         let region = quoted(&config.s3.region);
+        let clients = quoted(&self.path("aws.config").display().to_string());
         let text = Zeroizing::new(format!(
             "AWS_ACCESS_KEY_ID={}\nAWS_SECRET_ACCESS_KEY={}\nAWS_ENDPOINT_URL={scheme}://{host}:{}\n\
-             AWS_CA_BUNDLE={bundle}\nAWS_REGION={region}\nAWS_DEFAULT_REGION={region}\n",
+             AWS_CA_BUNDLE={bundle}\nAWS_REGION={region}\nAWS_DEFAULT_REGION={region}\nAWS_CONFIG_FILE={clients}\n",
             quoted(&access),
             quoted(secret.expose()),
             address.port(),
         ));
+        let settings = self.path("aws.config");
+        write_atomic(&settings, CLIENT_SETTINGS.as_bytes(), 0o600)
+            .map_err(|error| cannot("write", &settings, &error))?;
         let path = self.path("client.env");
         write_atomic(&path, text.as_bytes(), 0o600).map_err(|error| cannot("write", &path, &error))
     }
@@ -413,6 +417,16 @@ customer_keys = true
 # Every client of a development server is on this machine.
 connections_per_address = 0
 "#;
+
+/// What clients of the aws family read beside the environment. Left alone, they presign for
+/// `us-east-1` with Signature Version 2, which is refused, and cut files of 8 MiB into parts.
+const CLIENT_SETTINGS: &str = "\
+[default]
+s3 =
+  signature_version = s3v4
+  addressing_style = path
+  multipart_threshold = 5GB
+";
 
 #[cfg(test)]
 mod tests {

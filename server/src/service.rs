@@ -7,13 +7,13 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::s3::Wire;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
-use crate::s3::Wire;
 
 use crate::config::Limits;
 use crate::listener::ConnInfo;

@@ -33,7 +33,11 @@ fn run(module: &str) {
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()
         .expect("python3 with boto3: `make test` installs it");
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(output.status.success(), "{text}");
     // unittest succeeds when it finds nothing to run.
     assert!(!text.contains("Ran 0 tests"), "{text}");

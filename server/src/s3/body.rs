@@ -3,6 +3,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -17,6 +18,7 @@ use zeroize::Zeroizing;
 
 use super::checksums::BodyChecks;
 use super::errors::{error, from_vault};
+use crate::metrics::Metrics;
 
 /// Plaintext handed to the vault in one call.
 const WRITE_BATCH: usize = 1 << 20;
@@ -25,8 +27,12 @@ const FIRST_READ: usize = 64 << 10;
 const LARGEST_READ: usize = 1 << 20;
 
 /// Runs blocking work; a panic there becomes an internal error here.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> S3Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(S3Error::internal_error)
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> S3Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(S3Error::internal_error)
 }
 
 /// A write under way: the vault's handle and the checks over what went into it.
@@ -34,6 +40,7 @@ pub(super) struct Upload {
     pub(super) stream: PutStream,
     pub(super) checks: BodyChecks,
     pub(super) length: u64,
+    pub(super) metrics: Metrics,
 }
 
 impl Upload {
@@ -45,7 +52,10 @@ impl Upload {
         expected: Option<u64>,
         resource: &str,
     ) -> S3Result<(Self, Zeroizing<Vec<u8>>)> {
-        let room = expected.and_then(|length| usize::try_from(length).ok()).unwrap_or(WRITE_BATCH).min(WRITE_BATCH);
+        let room = expected
+            .and_then(|length| usize::try_from(length).ok())
+            .unwrap_or(WRITE_BATCH)
+            .min(WRITE_BATCH);
         let mut batch = Zeroizing::new(Vec::with_capacity(room));
         let mut worker = Worker::Idle(Box::new(self));
         if let Some(mut body) = body {
@@ -57,7 +67,10 @@ impl Upload {
                     batch.extend_from_slice(now);
                     bytes = later;
                     if batch.len() == WRITE_BATCH {
-                        let full = std::mem::replace(&mut batch, Zeroizing::new(Vec::with_capacity(WRITE_BATCH)));
+                        let full = std::mem::replace(
+                            &mut batch,
+                            Zeroizing::new(Vec::with_capacity(WRITE_BATCH)),
+                        );
                         worker = Worker::write(worker.idle(resource).await?, full);
                     }
                 }
@@ -70,7 +83,10 @@ impl Upload {
     pub(super) fn write(&mut self, plain: &[u8]) -> Result<(), VaultError> {
         self.checks.update(plain);
         self.length += plain.len() as u64;
-        self.stream.write(plain)
+        let started = Instant::now();
+        let written = self.stream.write(plain);
+        self.metrics.sealed(started.elapsed(), plain.len() as u64);
+        written
     }
 }
 
@@ -103,7 +119,10 @@ fn body_error(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> S3Erro
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(cause);
     while let Some(cause) = source {
         if cause.is::<BodySizeLimitExceeded>() {
-            return error(S3ErrorCode::EntityTooLarge, "Your proposed upload exceeds the maximum allowed size");
+            return error(
+                S3ErrorCode::EntityTooLarge,
+                "Your proposed upload exceeds the maximum allowed size",
+            );
         }
         if let Some(UploadStreamError::Sha256Mismatch) = cause.downcast_ref() {
             return super::errors::custom(
@@ -118,10 +137,15 @@ fn body_error(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> S3Erro
                 "The request signature we calculated does not match the signature you provided.",
             );
         }
-        if let Some(AwsChunkedStreamError::ChunkDataTooLarge(..) | AwsChunkedStreamError::ChunkMetaTooLarge(..)) =
-            cause.downcast_ref()
+        if let Some(
+            AwsChunkedStreamError::ChunkDataTooLarge(..)
+            | AwsChunkedStreamError::ChunkMetaTooLarge(..),
+        ) = cause.downcast_ref()
         {
-            return error(S3ErrorCode::EntityTooLarge, "A chunk of the body is larger than this server accepts");
+            return error(
+                S3ErrorCode::EntityTooLarge,
+                "A chunk of the body is larger than this server accepts",
+            );
         }
         source = cause.source();
     }
@@ -138,6 +162,7 @@ pub(super) struct Download {
     end: u64,
     read: usize,
     resource: String,
+    metrics: Metrics,
 }
 
 enum State {
@@ -149,8 +174,21 @@ enum State {
 impl Download {
     /// Reads the first batch of `start..end` before any status line is sent, so that a damaged
     /// object is an error and not a broken body.
-    pub(super) async fn start(reader: ObjectReader, start: u64, end: u64, resource: String) -> S3Result<Self> {
-        let mut this = Self { state: State::Done, offset: start, end, read: FIRST_READ, resource };
+    pub(super) async fn start(
+        reader: ObjectReader,
+        start: u64,
+        end: u64,
+        resource: String,
+        metrics: Metrics,
+    ) -> S3Result<Self> {
+        let mut this = Self {
+            state: State::Done,
+            offset: start,
+            end,
+            read: FIRST_READ,
+            resource,
+            metrics,
+        };
         let (reader, first) = this
             .begin(Box::new(reader))
             .await
@@ -160,12 +198,17 @@ impl Download {
         Ok(this)
     }
 
-    fn begin(&self, mut reader: Box<ObjectReader>) -> JoinHandle<Result<(Box<ObjectReader>, Bytes), VaultError>> {
+    fn begin(
+        &self,
+        mut reader: Box<ObjectReader>,
+    ) -> JoinHandle<Result<(Box<ObjectReader>, Bytes), VaultError>> {
         let (offset, end, most) = (self.offset, self.end, self.read as u64);
+        let metrics = self.metrics.clone();
         tokio::task::spawn_blocking(move || {
             let wanted = usize::try_from((end - offset).min(most)).unwrap_or(LARGEST_READ);
             let mut plain = Zeroizing::new(vec![0; wanted]);
             let mut done = 0;
+            let started = Instant::now();
             while done < wanted {
                 let read = reader.read_at(offset + done as u64, &mut plain[done..])?;
                 if read == 0 {
@@ -173,6 +216,7 @@ impl Download {
                 }
                 done += read;
             }
+            metrics.opened(started.elapsed(), done as u64);
             Ok((reader, Bytes::from_owner(Wiped(plain))))
         })
     }
@@ -222,7 +266,8 @@ impl Stream for Download {
 
 impl ByteStream for Download {
     fn remaining_length(&self) -> RemainingLength {
-        usize::try_from(self.end - self.offset).map_or_else(|_| RemainingLength::unknown(), RemainingLength::new_exact)
+        usize::try_from(self.end - self.offset)
+            .map_or_else(|_| RemainingLength::unknown(), RemainingLength::new_exact)
     }
 }
 

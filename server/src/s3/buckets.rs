@@ -6,11 +6,11 @@ use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use strongroom::vault::VaultError;
 
+use super::AppState;
 use super::access;
 use super::body::blocking;
 use super::errors::{error, from_vault, with_detail};
 use super::facts::Facts;
-use super::AppState;
 
 const MOST_BUCKETS: i32 = 10_000;
 
@@ -20,22 +20,36 @@ pub(super) async fn create_bucket(
 ) -> S3Result<S3Response<CreateBucketOutput>> {
     let principal = access::principal(&request)?;
     let input = request.input;
-    if let Some(place) = input.create_bucket_configuration.and_then(|config| config.location_constraint)
+    if let Some(place) = input
+        .create_bucket_configuration
+        .and_then(|config| config.location_constraint)
         && place.as_str() != state.settings.region
     {
         return Err(with_detail(
-            error(S3ErrorCode::InvalidLocationConstraint, "The specified location-constraint is not valid"),
+            error(
+                S3ErrorCode::InvalidLocationConstraint,
+                "The specified location-constraint is not valid",
+            ),
             &[("LocationConstraint", place.as_str())],
         ));
     }
     if input.object_lock_enabled_for_bucket == Some(true) {
-        return Err(error(S3ErrorCode::NotImplemented, "Object Lock is not implemented"));
+        return Err(error(
+            S3ErrorCode::NotImplemented,
+            "Object Lock is not implemented",
+        ));
     }
     super::objects::refuse_acl(
         input.acl.as_ref().map(BucketCannedACL::as_str),
-        [input.grant_full_control, input.grant_read, input.grant_read_acp, input.grant_write, input.grant_write_acp]
-            .iter()
-            .any(Option::is_some),
+        [
+            input.grant_full_control,
+            input.grant_read,
+            input.grant_read_acp,
+            input.grant_write,
+            input.grant_write_acp,
+        ]
+        .iter()
+        .any(Option::is_some),
     )?;
     let name = input.bucket.clone();
     let (vault, owner) = (Arc::clone(&state.vault), principal.name.to_string());
@@ -64,9 +78,17 @@ pub(super) async fn delete_bucket(
 ) -> S3Result<S3Response<DeleteBucketOutput>> {
     let principal = access::principal(&request)?;
     let input = request.input;
-    access::bucket(state, &principal, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    access::bucket(
+        state,
+        &principal,
+        &input.bucket,
+        input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
     let (vault, name) = (Arc::clone(&state.vault), input.bucket.clone());
-    blocking(move || vault.delete_bucket(&name)).await?.map_err(|cause| from_vault(cause, &input.bucket))?;
+    blocking(move || vault.delete_bucket(&name))
+        .await?
+        .map_err(|cause| from_vault(cause, &input.bucket))?;
     Ok(S3Response::new(DeleteBucketOutput::default()))
 }
 
@@ -76,7 +98,13 @@ pub(super) async fn head_bucket(
 ) -> S3Result<S3Response<HeadBucketOutput>> {
     let principal = access::principal(&request)?;
     let input = request.input;
-    access::bucket(state, &principal, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    access::bucket(
+        state,
+        &principal,
+        &input.bucket,
+        input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
     Ok(S3Response::new(HeadBucketOutput {
         bucket_region: Some(state.settings.region.clone()),
         ..HeadBucketOutput::default()
@@ -89,11 +117,19 @@ pub(super) async fn get_bucket_location(
 ) -> S3Result<S3Response<GetBucketLocationOutput>> {
     let principal = access::principal(&request)?;
     let input = request.input;
-    access::bucket(state, &principal, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    access::bucket(
+        state,
+        &principal,
+        &input.bucket,
+        input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
     // us-east-1 is said by an empty element, as the service has always done.
     let location_constraint = (state.settings.region != "us-east-1")
         .then(|| BucketLocationConstraint::from(state.settings.region.clone()));
-    Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
+    Ok(S3Response::new(GetBucketLocationOutput {
+        location_constraint,
+    }))
 }
 
 pub(super) async fn list_buckets(
@@ -106,9 +142,18 @@ pub(super) async fn list_buckets(
     let limit = usize::try_from(most)
         .ok()
         .filter(|limit| (1..=10_000).contains(limit))
-        .ok_or_else(|| error(S3ErrorCode::InvalidArgument, "max-buckets must be between 1 and 10000"))?;
+        .ok_or_else(|| {
+            error(
+                S3ErrorCode::InvalidArgument,
+                "max-buckets must be between 1 and 10000",
+            )
+        })?;
     let prefix = input.prefix.clone().unwrap_or_default();
-    let (vault, owner, wanted) = (Arc::clone(&state.vault), principal.name.to_string(), prefix.clone());
+    let (vault, owner, wanted) = (
+        Arc::clone(&state.vault),
+        principal.name.to_string(),
+        prefix.clone(),
+    );
     let mut after = input.continuation_token;
     let found = blocking(move || {
         let mut found = Vec::new();
@@ -117,7 +162,10 @@ pub(super) async fn list_buckets(
             let page = vault.buckets(after.as_deref(), limit + 1)?;
             let Some(last) = page.last() else { break };
             after = Some(last.name.clone());
-            found.extend(page.into_iter().filter(|bucket| bucket.owner == owner && bucket.name.starts_with(&wanted)));
+            found.extend(
+                page.into_iter()
+                    .filter(|bucket| bucket.owner == owner && bucket.name.starts_with(&wanted)),
+            );
         }
         Ok(found)
     })
@@ -135,7 +183,11 @@ pub(super) async fn list_buckets(
         })
         .collect();
     Ok(S3Response::new(ListBucketsOutput {
-        continuation_token: if more { buckets.last().and_then(|bucket| bucket.name.clone()) } else { None },
+        continuation_token: if more {
+            buckets.last().and_then(|bucket| bucket.name.clone())
+        } else {
+            None
+        },
         buckets: Some(buckets),
         owner: Some(principal.owner()),
         prefix: (!prefix.is_empty()).then_some(prefix),

@@ -15,7 +15,16 @@ pub(super) const MD5_ATTRIBUTE: &str = "md5";
 
 /// The additional checksums of S3: header suffix, and a way to reach the field of each.
 const ALGORITHMS: [&str; 10] = [
-    "crc32", "crc32c", "crc64nvme", "sha1", "sha256", "sha512", "md5", "xxhash64", "xxhash3", "xxhash128",
+    "crc32",
+    "crc32c",
+    "crc64nvme",
+    "sha1",
+    "sha256",
+    "sha512",
+    "md5",
+    "xxhash64",
+    "xxhash3",
+    "xxhash128",
 ];
 const HEADER_PREFIX: &str = "x-amz-checksum-";
 
@@ -38,7 +47,12 @@ pub(super) struct Verified {
 impl BodyChecks {
     /// Nothing announced, nothing computed yet.
     pub(super) fn none() -> Self {
-        Self { md5: None, hasher: ChecksumHasher::default(), content_md5: None, announced: Vec::new() }
+        Self {
+            md5: None,
+            hasher: ChecksumHasher::default(),
+            content_md5: None,
+            announced: Vec::new(),
+        }
     }
 
     /// Reads `Content-MD5`, `x-amz-checksum-*`, `x-amz-trailer` and `x-amz-sdk-checksum-algorithm`.
@@ -47,7 +61,12 @@ impl BodyChecks {
             .map(|value| {
                 base64_decode(value.as_bytes())
                     .filter(|md5| md5.len() == 16)
-                    .ok_or_else(|| error(S3ErrorCode::InvalidDigest, "The Content-MD5 you specified was invalid."))
+                    .ok_or_else(|| {
+                        error(
+                            S3ErrorCode::InvalidDigest,
+                            "The Content-MD5 you specified was invalid.",
+                        )
+                    })
             })
             .transpose()?;
         let mut announced = Vec::new();
@@ -69,8 +88,16 @@ impl BodyChecks {
                 "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
             ));
         }
-        for name in header(headers, "x-amz-trailer").unwrap_or_default().split(',').map(str::trim) {
-            let Some(suffix) = name.to_ascii_lowercase().strip_prefix(HEADER_PREFIX).map(str::to_owned) else {
+        for name in header(headers, "x-amz-trailer")
+            .unwrap_or_default()
+            .split(',')
+            .map(str::trim)
+        {
+            let Some(suffix) = name
+                .to_ascii_lowercase()
+                .strip_prefix(HEADER_PREFIX)
+                .map(str::to_owned)
+            else {
                 continue;
             };
             let algorithm = ALGORITHMS.into_iter().find(|known| *known == suffix).ok_or_else(|| {
@@ -85,7 +112,12 @@ impl BodyChecks {
             enable(&mut hasher, algorithm);
         }
         let md5 = content_md5.is_some().then(Md5::new);
-        Ok(Self { md5, hasher, content_md5, announced })
+        Ok(Self {
+            md5,
+            hasher,
+            content_md5,
+            announced,
+        })
     }
 
     /// Asks for the MD5 of the content: the ETag of managed objects.
@@ -138,7 +170,11 @@ impl BodyChecks {
             .collect::<S3Result<Vec<_>>>()?;
         let computed = self.computed()?;
         for (algorithm, value) in &announced {
-            if computed.checksums.iter().any(|(known, sum)| known == algorithm && sum != value) {
+            if computed
+                .checksums
+                .iter()
+                .any(|(known, sum)| known == algorithm && sum != value)
+            {
                 let name = algorithm.to_ascii_uppercase();
                 return Err(error(
                     S3ErrorCode::BadDigest,
@@ -152,22 +188,30 @@ impl BodyChecks {
     /// What was computed, with nothing to compare but `Content-MD5`.
     pub(super) fn computed(self) -> S3Result<Verified> {
         let md5: Option<[u8; 16]> = self.md5.map(|md5| md5.finalize().into());
-        if self.content_md5.is_some_and(|announced| md5.is_none_or(|md5| announced != md5)) {
+        if self
+            .content_md5
+            .is_some_and(|announced| md5.is_none_or(|md5| announced != md5))
+        {
             return Err(bad_md5());
         }
-        Ok(Verified { md5, checksums: fields(&self.hasher.finalize()) })
+        Ok(Verified {
+            md5,
+            checksums: fields(&self.hasher.finalize()),
+        })
     }
 }
 
 impl Verified {
     /// The sealed attributes to keep.
     pub(super) fn attributes(&self) -> NamedList {
-        let mut list: Vec<_> = self.md5.iter().map(|md5| (MD5_ATTRIBUTE.to_owned(), md5.to_vec())).collect();
-        list.extend(
-            self.checksums
-                .iter()
-                .map(|(algorithm, value)| (format!("checksum-{algorithm}"), value.clone().into_bytes())),
-        );
+        let mut list: Vec<_> = self
+            .md5
+            .iter()
+            .map(|md5| (MD5_ATTRIBUTE.to_owned(), md5.to_vec()))
+            .collect();
+        list.extend(self.checksums.iter().map(|(algorithm, value)| {
+            (format!("checksum-{algorithm}"), value.clone().into_bytes())
+        }));
         NamedList(list)
     }
 }
@@ -253,7 +297,10 @@ fn fields(sums: &Checksum) -> Vec<(&'static str, String)> {
 
 fn bad_md5() -> S3Error {
     with_detail(
-        error(S3ErrorCode::BadDigest, "The Content-MD5 you specified did not match what we received."),
+        error(
+            S3ErrorCode::BadDigest,
+            "The Content-MD5 you specified did not match what we received.",
+        ),
         &[],
     )
 }

@@ -30,13 +30,21 @@ impl ReadConditions {
         // The wire has whole seconds.
         let modified = Facts::timestamp(modified_ms - modified_ms % 1000);
         match (&self.if_match, &self.if_unmodified_since) {
-            (Some(condition), _) if !matches(condition, etag) => return Err(Failed::Precondition("If-Match")),
-            (None, Some(since)) if modified > *since => return Err(Failed::Precondition("If-Unmodified-Since")),
+            (Some(condition), _) if !matches(condition, etag) => {
+                return Err(Failed::Precondition("If-Match"));
+            }
+            (None, Some(since)) if modified > *since => {
+                return Err(Failed::Precondition("If-Unmodified-Since"));
+            }
             _ => {}
         }
         match (&self.if_none_match, &self.if_modified_since) {
-            (Some(condition), _) if matches(condition, etag) => Err(Failed::NotModified("If-None-Match")),
-            (None, Some(since)) if modified <= *since => Err(Failed::NotModified("If-Modified-Since")),
+            (Some(condition), _) if matches(condition, etag) => {
+                Err(Failed::NotModified("If-None-Match"))
+            }
+            (None, Some(since)) if modified <= *since => {
+                Err(Failed::NotModified("If-Modified-Since"))
+            }
             _ => Ok(()),
         }
     }
@@ -90,8 +98,9 @@ pub(super) fn on_write(
             "A header you provided implies functionality that is not implemented",
         )),
         (Some(condition), None) => {
-            let current = current
-                .ok_or_else(|| error(S3ErrorCode::NoSuchKey, "The specified key does not exist."))?;
+            let current = current.ok_or_else(|| {
+                error(S3ErrorCode::NoSuchKey, "The specified key does not exist.")
+            })?;
             if matches(condition, &current.etag) {
                 Ok(Precondition::Is(current.instance))
             } else {
@@ -128,7 +137,10 @@ mod tests {
             ..ReadConditions::default()
         };
         assert!(conditions.check("a", 5000).is_ok());
-        assert!(matches!(conditions.check("b", 500), Err(Failed::Precondition("If-Match"))));
+        assert!(matches!(
+            conditions.check("b", 500),
+            Err(Failed::Precondition("If-Match"))
+        ));
     }
 
     #[test]
@@ -139,14 +151,22 @@ mod tests {
             ..ReadConditions::default()
         };
         assert!(conditions.check("b", 1000).is_ok());
-        assert!(matches!(conditions.check("a", 99_000), Err(Failed::NotModified("If-None-Match"))));
+        assert!(matches!(
+            conditions.check("a", 99_000),
+            Err(Failed::NotModified("If-None-Match"))
+        ));
     }
 
     #[test]
     fn times_are_compared_in_whole_seconds() {
-        let conditions =
-            ReadConditions { if_modified_since: Some(Facts::timestamp(5000)), ..ReadConditions::default() };
-        assert!(matches!(conditions.check("a", 5999), Err(Failed::NotModified(_))));
+        let conditions = ReadConditions {
+            if_modified_since: Some(Facts::timestamp(5000)),
+            ..ReadConditions::default()
+        };
+        assert!(matches!(
+            conditions.check("a", 5999),
+            Err(Failed::NotModified(_))
+        ));
         assert!(conditions.check("a", 6000).is_ok());
     }
 }

@@ -8,15 +8,17 @@ use strongroom::vault::ObjectReader;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use super::AppState;
 use super::access;
 use super::body::{Upload, blocking};
 use super::checksums::{self, BodyChecks, set_checksums};
 use super::conditions::ReadConditions;
 use super::errors::{error, from_vault};
 use super::facts::{ContentHeaders, Facts, strong};
-use super::objects::{self, LARGEST_PUT, Target, Write, check_key, object_etag, refuse_acl, refuse_version};
+use super::objects::{
+    self, LARGEST_PUT, Target, Write, check_key, object_etag, refuse_acl, refuse_version,
+};
 use super::sse::{self, Asked, CustomerFields};
-use super::AppState;
 
 /// Plaintext in flight from source to target.
 const BATCH: usize = 1 << 20;
@@ -26,18 +28,40 @@ pub(super) async fn copy_object(
     request: S3Request<CopyObjectInput>,
 ) -> S3Result<S3Response<CopyObjectOutput>> {
     let principal = access::principal(&request)?;
-    let S3Request { mut input, headers, .. } = request;
-    let (key, source_key) = (input.sse_customer_key.take(), input.copy_source_sse_customer_key.take());
-    access::bucket(state, &principal, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let S3Request {
+        mut input, headers, ..
+    } = request;
+    let (key, source_key) = (
+        input.sse_customer_key.take(),
+        input.copy_source_sse_customer_key.take(),
+    );
+    access::bucket(
+        state,
+        &principal,
+        &input.bucket,
+        input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
     refuse_acl(
         input.acl.as_ref().map(ObjectCannedACL::as_str),
-        [&input.grant_full_control, &input.grant_read, &input.grant_read_acp, &input.grant_write_acp]
-            .iter()
-            .any(|grant| grant.is_some()),
+        [
+            &input.grant_full_control,
+            &input.grant_read,
+            &input.grant_read_acp,
+            &input.grant_write_acp,
+        ]
+        .iter()
+        .any(|grant| grant.is_some()),
     )?;
     check_key(&input.key)?;
     let (source_bucket, source_name) = source(&input.copy_source)?;
-    access::bucket(state, &principal, &source_bucket, input.expected_source_bucket_owner.as_deref()).await?;
+    access::bucket(
+        state,
+        &principal,
+        &source_bucket,
+        input.expected_source_bucket_owner.as_deref(),
+    )
+    .await?;
     let replace = directive(input.metadata_directive.as_ref())?;
 
     let asked = objects::asked(
@@ -60,15 +84,21 @@ pub(super) async fn copy_object(
         _ => false,
     };
     let facts = Facts::with_class(input.storage_class.as_ref().map(StorageClass::as_str))?;
-    let reader = objects::open(state, &source_bucket, &source_name, source_customer.map(|customer| customer.key), &principal.name)
-        .await
-        .map_err(|cause| {
-            if onto_itself && same_key_twice && cause.message() == sse::wrong_key().message() {
-                sse::rotation_keys_equal_but_wrong()
-            } else {
-                cause
-            }
-        })?;
+    let reader = objects::open(
+        state,
+        &source_bucket,
+        &source_name,
+        source_customer.map(|customer| customer.key),
+        &principal.name,
+    )
+    .await
+    .map_err(|cause| {
+        if onto_itself && same_key_twice && cause.message() == sse::wrong_key().message() {
+            sse::rotation_keys_equal_but_wrong()
+        } else {
+            cause
+        }
+    })?;
     let info = reader.info();
     ReadConditions {
         if_match: input.copy_source_if_match,
@@ -81,13 +111,20 @@ pub(super) async fn copy_object(
     if info.length > LARGEST_PUT {
         return Err(error(
             S3ErrorCode::InvalidRequest,
-            format!("The specified copy source is larger than the maximum allowable size for a copy source: {LARGEST_PUT}"),
+            format!(
+                "The specified copy source is larger than the maximum allowable size for a copy source: {LARGEST_PUT}"
+            ),
         ));
     }
     let changes_encryption =
         !matches!(asked, Asked::Default) || info.mode != strongroom::keys::Mode::Managed;
     let changes_class = input.storage_class.is_some() && facts != Facts::decode(&info.facts);
-    if onto_itself && !replace && !changes_encryption && !changes_class && input.website_redirect_location.is_none() {
+    if onto_itself
+        && !replace
+        && !changes_encryption
+        && !changes_class
+        && input.website_redirect_location.is_none()
+    {
         return Err(error(
             S3ErrorCode::InvalidRequest,
             "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
@@ -130,7 +167,9 @@ pub(super) async fn copy_object(
     };
     let (write, upload) = Write::begin(state, &principal, target, asked, checks).await?;
     let upload = pump(reader, upload, length, &write.resource).await?;
-    let written = write.finish(upload, Zeroizing::default(), BodyChecks::computed).await?;
+    let written = write
+        .finish(upload, Zeroizing::default(), BodyChecks::computed)
+        .await?;
     let mut result = CopyObjectResult {
         e_tag: Some(strong(&written.etag)),
         last_modified: Some(Facts::timestamp(written.committed.modified_ms)),
@@ -147,7 +186,12 @@ pub(super) async fn copy_object(
 }
 
 /// Opens and seals again, one batch a call.
-async fn pump(reader: ObjectReader, upload: Upload, length: u64, resource: &str) -> S3Result<Upload> {
+async fn pump(
+    reader: ObjectReader,
+    upload: Upload,
+    length: u64,
+    resource: &str,
+) -> S3Result<Upload> {
     let mut offset = 0;
     let mut state = (reader, upload, Zeroizing::new(Vec::new()));
     while offset < length {
@@ -161,7 +205,10 @@ async fn pump(reader: ObjectReader, upload: Upload, length: u64, resource: &str)
         .await?
         .map_err(|cause: strongroom::vault::VaultError| from_vault(cause, resource))?;
         if read == 0 {
-            return Err(error(S3ErrorCode::InternalError, "The copy source ended early."));
+            return Err(error(
+                S3ErrorCode::InternalError,
+                "The copy source ended early.",
+            ));
         }
         state = moved;
         offset += read as u64;
@@ -171,11 +218,18 @@ async fn pump(reader: ObjectReader, upload: Upload, length: u64, resource: &str)
 
 fn source(source: &CopySource) -> S3Result<(String, String)> {
     match source {
-        CopySource::Bucket { bucket, key, version_id } => {
+        CopySource::Bucket {
+            bucket,
+            key,
+            version_id,
+        } => {
             refuse_version(version_id.as_deref())?;
             Ok((bucket.to_string(), key.to_string()))
         }
-        _ => Err(error(S3ErrorCode::NotImplemented, "Access points are not implemented")),
+        _ => Err(error(
+            S3ErrorCode::NotImplemented,
+            "Access points are not implemented",
+        )),
     }
 }
 

@@ -7,12 +7,12 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use strongroom::store::Precondition;
 use strongroom::vault::Vault;
 
+use super::AppState;
 use super::access;
 use super::body::blocking;
 use super::conditions;
 use super::errors::{error, from_vault, precondition_failed};
 use super::objects::{current, refuse_version};
-use super::AppState;
 
 const MOST_KEYS: usize = 1000;
 
@@ -22,7 +22,13 @@ pub(super) async fn delete_object(
 ) -> S3Result<S3Response<DeleteObjectOutput>> {
     let principal = access::principal(&request)?;
     let input = request.input;
-    access::bucket(state, &principal, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    access::bucket(
+        state,
+        &principal,
+        &input.bucket,
+        input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
     refuse_version(input.version_id.as_deref())?;
     let conditions = Conditions {
         etag: input.if_match,
@@ -31,7 +37,10 @@ pub(super) async fn delete_object(
     };
     let vault = Arc::clone(&state.vault);
     blocking(move || delete(&vault, &input.bucket, &input.key, &conditions)).await??;
-    Ok(S3Response::with_status(DeleteObjectOutput::default(), http::StatusCode::NO_CONTENT))
+    Ok(S3Response::with_status(
+        DeleteObjectOutput::default(),
+        http::StatusCode::NO_CONTENT,
+    ))
 }
 
 pub(super) async fn delete_objects(
@@ -40,7 +49,13 @@ pub(super) async fn delete_objects(
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
     let principal = access::principal(&request)?;
     let input = request.input;
-    access::bucket(state, &principal, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    access::bucket(
+        state,
+        &principal,
+        &input.bucket,
+        input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
     if input.delete.objects.is_empty() || input.delete.objects.len() > MOST_KEYS {
         return Err(error(
             S3ErrorCode::MalformedXML,
@@ -61,7 +76,10 @@ pub(super) async fn delete_objects(
                 .and_then(|()| delete(&vault, &input.bucket, &object.key, &conditions));
             match outcome {
                 Ok(()) if quiet => {}
-                Ok(()) => deleted.push(DeletedObject { key: Some(object.key), ..DeletedObject::default() }),
+                Ok(()) => deleted.push(DeletedObject {
+                    key: Some(object.key),
+                    ..DeletedObject::default()
+                }),
                 Err(cause) => errors.push(Error {
                     code: Some(cause.code().as_str().to_owned()),
                     key: Some(object.key),
@@ -98,15 +116,25 @@ fn delete(vault: &Arc<Vault>, bucket: &str, key: &str, conditions: &Conditions) 
     let precondition = if conditions.any() {
         let Some(now) = current(vault, bucket, key)? else {
             return match conditions.etag {
-                Some(_) => Err(error(S3ErrorCode::NoSuchKey, "The specified key does not exist.")),
+                Some(_) => Err(error(
+                    S3ErrorCode::NoSuchKey,
+                    "The specified key does not exist.",
+                )),
                 None => Ok(()),
             };
         };
         let modified = super::facts::Facts::timestamp(now.modified_ms - now.modified_ms % 1000);
-        if conditions.modified.as_ref().is_some_and(|wanted| *wanted != modified) {
+        if conditions
+            .modified
+            .as_ref()
+            .is_some_and(|wanted| *wanted != modified)
+        {
             return Err(precondition_failed("x-amz-if-match-last-modified-time"));
         }
-        if conditions.size.is_some_and(|size| u64::try_from(size) != Ok(now.length)) {
+        if conditions
+            .size
+            .is_some_and(|size| u64::try_from(size) != Ok(now.length))
+        {
             return Err(precondition_failed("x-amz-if-match-size"));
         }
         match conditions::on_write(conditions.etag.as_ref(), None, Some(&now.current))? {
@@ -117,5 +145,8 @@ fn delete(vault: &Arc<Vault>, bucket: &str, key: &str, conditions: &Conditions) 
     } else {
         Precondition::None
     };
-    vault.delete(bucket, key.as_bytes(), precondition).map(|_| ()).map_err(|cause| from_vault(cause, &resource))
+    vault
+        .delete(bucket, key.as_bytes(), precondition)
+        .map(|_| ())
+        .map_err(|cause| from_vault(cause, &resource))
 }

@@ -13,7 +13,11 @@ pub(super) fn error(code: S3ErrorCode, message: impl Into<String>) -> S3Error {
 }
 
 /// An error whose code the protocol crate does not know.
-pub(super) fn custom(status: StatusCode, code: &'static str, message: impl Into<String>) -> S3Error {
+pub(super) fn custom(
+    status: StatusCode,
+    code: &'static str,
+    message: impl Into<String>,
+) -> S3Error {
     let mut error = S3Error::with_message(S3ErrorCode::Custom(code.into()), message.into());
     error.set_status_code(status);
     error
@@ -36,7 +40,10 @@ pub(super) fn with_detail(mut error: S3Error, elements: &[(&str, &str)]) -> S3Er
     if let Ok(value) = HeaderValue::from_bytes(xml.as_bytes()) {
         headers.insert(DETAIL, value);
         // An error's own headers take the place of those the protocol crate would set.
-        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+        headers.insert(
+            http::header::CONTENT_TYPE,
+            HeaderValue::from_static("application/xml"),
+        );
         error.set_headers(headers);
     }
     error
@@ -59,7 +66,10 @@ pub(super) fn from_vault(error: VaultError, resource: &str) -> S3Error {
             )
         }
         VaultError::BucketNotEmpty(_) => with_detail(
-            self::error(Code::BucketNotEmpty, "The bucket you tried to delete is not empty"),
+            self::error(
+                Code::BucketNotEmpty,
+                "The bucket you tried to delete is not empty",
+            ),
             &[("BucketName", bucket)],
         ),
         VaultError::BucketExists(_) => with_detail(
@@ -77,18 +87,22 @@ pub(super) fn from_vault(error: VaultError, resource: &str) -> S3Error {
             Code::EntityTooLarge,
             "Your proposed upload exceeds the maximum allowed size",
         ),
-        VaultError::Unavailable(_) | VaultError::ReadOnly(_) | VaultError::LeaseLost => self::error(
-            Code::ServiceUnavailable,
-            "The key service or a store is away. Please retry.",
-        ),
+        VaultError::Unavailable(_) | VaultError::ReadOnly(_) | VaultError::LeaseLost => {
+            self::error(
+                Code::ServiceUnavailable,
+                "The key service or a store is away. Please retry.",
+            )
+        }
         VaultError::Busy => self::error(Code::SlowDown, "Please reduce your request rate."),
         VaultError::Changed => self::error(
             Code::OperationAborted,
             "The object was replaced while it was read. Please try again.",
         ),
-        VaultError::Full(_) => {
-            custom(StatusCode::INSUFFICIENT_STORAGE, "InsufficientStorage", "No space is left on the server.")
-        }
+        VaultError::Full(_) => custom(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "InsufficientStorage",
+            "No space is left on the server.",
+        ),
         VaultError::Disabled(_) | VaultError::Shredded(_) => self::error(
             Code::AccessDenied,
             "The key of this bucket is disabled or gone. Ask the operator.",
@@ -99,7 +113,10 @@ pub(super) fn from_vault(error: VaultError, resource: &str) -> S3Error {
             "We encountered an internal error. Please try again.",
         ),
     };
-    if s3.status_code().is_none_or(|status| status.is_server_error()) {
+    if s3
+        .status_code()
+        .is_none_or(|status| status.is_server_error())
+    {
         tracing::error!(resource, error = %error, "request failed");
     }
     s3

@@ -37,9 +37,15 @@ impl Facts {
     pub(super) fn with_class(class: Option<&str>) -> S3Result<Self> {
         match class {
             None | Some("STANDARD") => Ok(Self::default()),
-            Some("REDUCED_REDUNDANCY" | "STANDARD_IA" | "ONEZONE_IA" | "INTELLIGENT_TIERING" | "GLACIER_IR") => {
-                Ok(Self { class: class.map(str::to_owned) })
-            }
+            Some(
+                "REDUCED_REDUNDANCY"
+                | "STANDARD_IA"
+                | "ONEZONE_IA"
+                | "INTELLIGENT_TIERING"
+                | "GLACIER_IR",
+            ) => Ok(Self {
+                class: class.map(str::to_owned),
+            }),
             Some(archive @ ("GLACIER" | "DEEP_ARCHIVE")) => Err(error(
                 S3ErrorCode::NotImplemented,
                 format!("Storage class {archive} is not implemented"),
@@ -108,7 +114,11 @@ const METADATA_LIMIT: usize = 2048;
 impl ContentHeaders {
     /// The object head; `Err` when user metadata is larger than S3 allows (2 KiB).
     pub(super) fn head(self) -> S3Result<NamedList> {
-        let size: usize = self.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let size: usize = self
+            .metadata
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
         if size > METADATA_LIMIT {
             return Err(with_detail(
                 custom(
@@ -116,13 +126,19 @@ impl ContentHeaders {
                     "MetadataTooLarge",
                     "Your metadata headers exceed the maximum allowed metadata size",
                 ),
-                &[("Size", &size.to_string()), ("MaxSizeAllowed", &METADATA_LIMIT.to_string())],
+                &[
+                    ("Size", &size.to_string()),
+                    ("MaxSizeAllowed", &METADATA_LIMIT.to_string()),
+                ],
             ));
         }
         // aws-chunked is how the body travelled, not how it is stored.
         let content_encoding = self.content_encoding.and_then(|value| {
-            let kept: Vec<&str> =
-                value.split(',').map(str::trim).filter(|coding| !coding.is_empty() && *coding != "aws-chunked").collect();
+            let kept: Vec<&str> = value
+                .split(',')
+                .map(str::trim)
+                .filter(|coding| !coding.is_empty() && *coding != "aws-chunked")
+                .collect();
             (!kept.is_empty()).then(|| kept.join(","))
         });
         let mut list: Vec<(String, Vec<u8>)> = [
@@ -137,11 +153,12 @@ impl ContentHeaders {
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?.into_bytes())))
         .collect();
-        list.extend(
-            self.metadata
-                .into_iter()
-                .map(|(name, value)| (format!("{META}{}", name.to_ascii_lowercase()), value.into_bytes())),
-        );
+        list.extend(self.metadata.into_iter().map(|(name, value)| {
+            (
+                format!("{META}{}", name.to_ascii_lowercase()),
+                value.into_bytes(),
+            )
+        }));
         Ok(NamedList(list))
     }
 
@@ -165,7 +182,10 @@ impl ContentHeaders {
                 .0
                 .iter()
                 .filter_map(|(name, value)| {
-                    Some((name.strip_prefix(META)?.to_owned(), String::from_utf8(value.clone()).ok()?))
+                    Some((
+                        name.strip_prefix(META)?.to_owned(),
+                        String::from_utf8(value.clone()).ok()?,
+                    ))
                 })
                 .collect(),
         }
@@ -182,13 +202,18 @@ mod tests {
         let headers = ContentHeaders {
             content_type: Some("text/plain".into()),
             content_encoding: Some("aws-chunked, gzip".into()),
-            metadata: [("Colour".to_owned(), "blau".to_owned())].into_iter().collect(),
+            metadata: [("Colour".to_owned(), "blau".to_owned())]
+                .into_iter()
+                .collect(),
             ..ContentHeaders::default()
         };
         let back = ContentHeaders::from_head(&headers.head().unwrap());
         assert_eq!(back.content_type.as_deref(), Some("text/plain"));
         assert_eq!(back.content_encoding.as_deref(), Some("gzip"));
-        assert_eq!(back.metadata.get("colour").map(String::as_str), Some("blau"));
+        assert_eq!(
+            back.metadata.get("colour").map(String::as_str),
+            Some("blau")
+        );
     }
 
     #[test]
@@ -197,7 +222,10 @@ mod tests {
             metadata: [("a".to_owned(), "x".repeat(2048))].into_iter().collect(),
             ..ContentHeaders::default()
         };
-        assert_eq!(headers.head().unwrap_err().code().as_str(), "MetadataTooLarge");
+        assert_eq!(
+            headers.head().unwrap_err().code().as_str(),
+            "MetadataTooLarge"
+        );
     }
 
     #[test]

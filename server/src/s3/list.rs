@@ -7,13 +7,13 @@ use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use strongroom::vault::{ListRequest, ListedItem};
 
+use super::AppState;
 use super::access;
+use super::access::Principal;
 use super::body::blocking;
 use super::errors::{error, from_vault, invalid_argument};
 use super::facts::{Facts, etag, strong};
 use super::sse::{base64_decode, base64_encode};
-use super::AppState;
-use super::access::Principal;
 
 const MOST_KEYS: i32 = 1000;
 
@@ -23,7 +23,13 @@ pub(super) async fn list_objects(
 ) -> S3Result<S3Response<ListObjectsOutput>> {
     let principal = access::principal(&request)?;
     let input = request.input;
-    access::bucket(state, &principal, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    access::bucket(
+        state,
+        &principal,
+        &input.bucket,
+        input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
     let max_keys = max_keys(input.max_keys)?;
     let coding = Coding::of(input.encoding_type.as_ref())?;
     let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
@@ -37,7 +43,8 @@ pub(super) async fn list_objects(
     };
     let page = query.run(state, coding).await?;
     // Without a delimiter a client continues from the last key it was given.
-    let next_marker = (page.truncated && delimiter.is_some()).then(|| coding.text(page.last.clone().unwrap_or_default()));
+    let next_marker = (page.truncated && delimiter.is_some())
+        .then(|| coding.text(page.last.clone().unwrap_or_default()));
     Ok(S3Response::new(ListObjectsOutput {
         name: Some(input.bucket),
         prefix: Some(coding.text(input.prefix.unwrap_or_default())),
@@ -59,13 +66,23 @@ pub(super) async fn list_objects_v2(
 ) -> S3Result<S3Response<ListObjectsV2Output>> {
     let principal = access::principal(&request)?;
     let input = request.input;
-    access::bucket(state, &principal, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    access::bucket(
+        state,
+        &principal,
+        &input.bucket,
+        input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
     let max_keys = max_keys(input.max_keys)?;
     let coding = Coding::of(input.encoding_type.as_ref())?;
     let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
     let start = match &input.continuation_token {
         Some(token) => Start::At(base64_decode(token.as_bytes()).ok_or_else(|| {
-            invalid_argument("continuation-token", token, "The continuation token provided is incorrect")
+            invalid_argument(
+                "continuation-token",
+                token,
+                "The continuation token provided is incorrect",
+            )
         })?),
         None => Start::After(input.start_after.clone().unwrap_or_default()),
     };
@@ -122,7 +139,13 @@ struct Page {
 
 impl Query {
     async fn run(self, state: &Arc<AppState>, coding: Coding) -> S3Result<Page> {
-        let mut page = Page { contents: Vec::new(), prefixes: Vec::new(), truncated: false, next: None, last: None };
+        let mut page = Page {
+            contents: Vec::new(),
+            prefixes: Vec::new(),
+            truncated: false,
+            next: None,
+            last: None,
+        };
         let limit = usize::try_from(self.max_keys).unwrap_or_default();
         if limit == 0 {
             return Ok(page);
@@ -153,7 +176,9 @@ impl Query {
                 ListedItem::Prefix(prefix) => {
                     let prefix = String::from_utf8_lossy(&prefix).into_owned();
                     page.last = Some(prefix.clone());
-                    page.prefixes.push(CommonPrefix { prefix: Some(coding.text(prefix)) });
+                    page.prefixes.push(CommonPrefix {
+                        prefix: Some(coding.text(prefix)),
+                    });
                 }
                 ListedItem::Object(object) => {
                     let key = String::from_utf8_lossy(&object.key).into_owned();
@@ -165,7 +190,9 @@ impl Query {
                         last_modified: Some(Facts::timestamp(object.modified_ms)),
                         owner: owner.as_ref().map(Principal::owner),
                         storage_class: Some(ObjectStorageClass::from(
-                            Facts::decode(&object.facts).class.unwrap_or_else(|| "STANDARD".to_owned()),
+                            Facts::decode(&object.facts)
+                                .class
+                                .unwrap_or_else(|| "STANDARD".to_owned()),
                         )),
                         ..Object::default()
                     });
@@ -184,7 +211,10 @@ impl Query {
                 let is_prefix = self.delimiter.as_deref().is_some_and(|delimiter| {
                     after
                         .strip_prefix(self.prefix.as_str())
-                        .and_then(|rest| rest.find(delimiter).map(|at| at + delimiter.len() == rest.len()))
+                        .and_then(|rest| {
+                            rest.find(delimiter)
+                                .map(|at| at + delimiter.len() == rest.len())
+                        })
                         .unwrap_or(false)
                 });
                 match after_all_with(after.as_bytes()) {
@@ -216,9 +246,11 @@ impl Coding {
         match encoding.map(EncodingType::as_str) {
             None | Some("") => Ok(Self::Plain),
             Some(EncodingType::URL) => Ok(Self::Url),
-            Some(other) => {
-                Err(invalid_argument("encoding-type", other, "Invalid Encoding Method specified in Request"))
-            }
+            Some(other) => Err(invalid_argument(
+                "encoding-type",
+                other,
+                "Invalid Encoding Method specified in Request",
+            )),
         }
     }
 
@@ -228,9 +260,15 @@ impl Coding {
             Self::Url => text
                 .bytes()
                 .map(|byte| match byte {
-                    b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' | b'*' => {
-                        char::from(byte).to_string()
-                    }
+                    b'A'..=b'Z'
+                    | b'a'..=b'z'
+                    | b'0'..=b'9'
+                    | b'-'
+                    | b'_'
+                    | b'.'
+                    | b'~'
+                    | b'/'
+                    | b'*' => char::from(byte).to_string(),
                     byte => format!("%{byte:02X}"),
                 })
                 .collect(),

@@ -40,7 +40,9 @@ pub(crate) struct AppState {
 
 /// Builds the S3 service over the state; every request is authenticated, none is let in without.
 pub(crate) fn service(state: Arc<AppState>) -> Wire {
-    let mut builder = S3ServiceBuilder::new(Face { state: Arc::clone(&state) });
+    let mut builder = S3ServiceBuilder::new(Face {
+        state: Arc::clone(&state),
+    });
     builder.set_auth(Auth(Arc::clone(&state.users)));
     builder.set_access(access::Access { state });
     let mut config = S3Config::default();

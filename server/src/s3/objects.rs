@@ -8,9 +8,12 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use strongroom::keys::Mode;
 use strongroom::store::Precondition;
 use strongroom::vault::{
-    CommitRequest, Committed, ObjectInfo, ObjectReader, OpenRequest, Protection, PutRequest, Vault, VaultError,
+    CommitRequest, Committed, ObjectInfo, ObjectReader, OpenRequest, Protection, PutRequest, Vault,
+    VaultError,
 };
 
+use super::AppState;
+use super::access::Principal;
 use super::access::{self};
 use super::body::{Download, Upload, blocking};
 use super::checksums::{self, BodyChecks, Verified, set_checksums};
@@ -18,8 +21,6 @@ use super::conditions::{self, Current, ReadConditions};
 use super::errors::{error, from_vault, with_detail};
 use super::facts::{ContentHeaders, Facts, etag, strong};
 use super::sse::{self, Asked, CustomerFields, CustomerKey};
-use super::AppState;
-use super::access::Principal;
 
 /// Largest object of one PUT or COPY: 5 GiB.
 pub(super) const LARGEST_PUT: u64 = 5 << 30;
@@ -30,9 +31,20 @@ pub(super) async fn put_object(
     request: S3Request<PutObjectInput>,
 ) -> S3Result<S3Response<PutObjectOutput>> {
     let principal = access::principal(&request)?;
-    let S3Request { mut input, headers, trailing_headers, .. } = request;
+    let S3Request {
+        mut input,
+        headers,
+        trailing_headers,
+        ..
+    } = request;
     let key = input.sse_customer_key.take();
-    access::bucket(state, &principal, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    access::bucket(
+        state,
+        &principal,
+        &input.bucket,
+        input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
     refuse_unsupported(&input)?;
     check_key(&input.key)?;
     let asked = asked(
@@ -44,9 +56,15 @@ pub(super) async fn put_object(
             md5: input.sse_customer_key_md5.as_deref(),
         },
     )?;
-    let expected = input.content_length.and_then(|length| u64::try_from(length).ok()).ok_or_else(|| {
-        error(S3ErrorCode::MissingContentLength, "You must provide the Content-Length HTTP header.")
-    })?;
+    let expected = input
+        .content_length
+        .and_then(|length| u64::try_from(length).ok())
+        .ok_or_else(|| {
+            error(
+                S3ErrorCode::MissingContentLength,
+                "You must provide the Content-Length HTTP header.",
+            )
+        })?;
     let target = Target {
         facts: Facts::with_class(input.storage_class.as_ref().map(StorageClass::as_str))?,
         content: ContentHeaders {
@@ -66,14 +84,20 @@ pub(super) async fn put_object(
     };
     let checks = BodyChecks::from_headers(&headers)?;
     let (write, upload) = Write::begin(state, &principal, target, asked, checks).await?;
-    let (upload, last) = upload.fill(input.body, Some(expected), &write.resource).await?;
+    let (upload, last) = upload
+        .fill(input.body, Some(expected), &write.resource)
+        .await?;
     if upload.length + last.len() as u64 != expected {
         return Err(error(
             S3ErrorCode::IncompleteBody,
             "You did not provide the number of bytes specified by the Content-Length HTTP header",
         ));
     }
-    let written = write.finish(upload, last, move |checks| checks.verify(trailing_headers.as_ref())).await?;
+    let written = write
+        .finish(upload, last, move |checks| {
+            checks.verify(trailing_headers.as_ref())
+        })
+        .await?;
     let mut output = PutObjectOutput {
         e_tag: Some(strong(&written.etag)),
         server_side_encryption: written.server_side_encryption(),
@@ -129,6 +153,7 @@ impl Write {
         if customer_md5.is_none() {
             checks.need_md5();
         }
+        let metrics = state.metrics.clone();
         let head = target.content.head()?;
         let facts = target.facts.encode();
         let (vault, principal) = (Arc::clone(&state.vault), principal.name.to_string());
@@ -142,7 +167,9 @@ impl Write {
                 target.if_none_match.as_ref(),
                 now.as_ref().map(|now| &now.current),
             )?;
-            if matches!(precondition, Precondition::Absent) && current(&vault, &target.bucket, &target.key)?.is_some() {
+            if matches!(precondition, Precondition::Absent)
+                && current(&vault, &target.bucket, &target.key)?.is_some()
+            {
                 // Known now: not worth the upload. The catalog decides again at the commit.
                 return Err(super::errors::precondition_failed("If-None-Match"));
             }
@@ -161,7 +188,19 @@ impl Write {
             Ok((precondition, stream))
         })
         .await??;
-        Ok((Self { resource, precondition, customer_md5 }, Upload { stream, checks, length: 0 }))
+        Ok((
+            Self {
+                resource,
+                precondition,
+                customer_md5,
+            },
+            Upload {
+                stream,
+                checks,
+                length: 0,
+                metrics,
+            },
+        ))
     }
 
     /// Writes the last batch, verifies the body and makes the object visible: one blocking call.
@@ -171,7 +210,11 @@ impl Write {
         last: zeroize::Zeroizing<Vec<u8>>,
         verify: impl FnOnce(BodyChecks) -> S3Result<Verified> + Send + 'static,
     ) -> S3Result<Written> {
-        let Self { resource, precondition, customer_md5 } = self;
+        let Self {
+            resource,
+            precondition,
+            customer_md5,
+        } = self;
         blocking(move || {
             let failed = |cause| from_vault(cause, &resource);
             if !last.is_empty() {
@@ -179,10 +222,20 @@ impl Write {
             }
             let verified = verify(upload.checks)?;
             let attrs = verified.attributes();
-            let committed =
-                upload.stream.commit(CommitRequest { precondition, attrs: attrs.clone() }).map_err(failed)?;
+            let committed = upload
+                .stream
+                .commit(CommitRequest {
+                    precondition,
+                    attrs: attrs.clone(),
+                })
+                .map_err(failed)?;
             let etag = etag(committed.instance, customer_md5.is_none().then_some(&attrs));
-            Ok(Written { committed, etag, verified, customer_md5 })
+            Ok(Written {
+                committed,
+                etag,
+                verified,
+                customer_md5,
+            })
         })
         .await?
     }
@@ -190,7 +243,9 @@ impl Write {
 
 impl Written {
     pub(super) fn server_side_encryption(&self) -> Option<ServerSideEncryption> {
-        self.customer_md5.is_none().then(|| ServerSideEncryption::from_static(ServerSideEncryption::AES256))
+        self.customer_md5
+            .is_none()
+            .then(|| ServerSideEncryption::from_static(ServerSideEncryption::AES256))
     }
 
     pub(super) fn sse_customer_algorithm(&self) -> Option<String> {
@@ -203,7 +258,9 @@ pub(super) async fn get_object(
     request: S3Request<GetObjectInput>,
 ) -> S3Result<S3Response<GetObjectOutput>> {
     let principal = access::principal(&request)?;
-    let S3Request { mut input, headers, .. } = request;
+    let S3Request {
+        mut input, headers, ..
+    } = request;
     let key = input.sse_customer_key.take();
     let read = Read {
         bucket: input.bucket,
@@ -227,11 +284,22 @@ pub(super) async fn get_object(
     let found = read.open(state, &principal, &headers, customer).await?;
     let mut output = GetObjectOutput::default();
     describe!(output, found);
-    if input.checksum_mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED) && found.whole {
+    if input
+        .checksum_mode
+        .is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED)
+        && found.whole
+    {
         set_checksums!(output, &found.checksums());
         output.checksum_type = found.checksum_type();
     }
-    let download = Download::start(found.reader, found.start, found.end, found.resource).await?;
+    let download = Download::start(
+        found.reader,
+        found.start,
+        found.end,
+        found.resource,
+        state.metrics.clone(),
+    )
+    .await?;
     output.body = Some(StreamingBlob::new(download));
     Ok(S3Response::new(output))
 }
@@ -241,7 +309,9 @@ pub(super) async fn head_object(
     request: S3Request<HeadObjectInput>,
 ) -> S3Result<S3Response<HeadObjectOutput>> {
     let principal = access::principal(&request)?;
-    let S3Request { mut input, headers, .. } = request;
+    let S3Request {
+        mut input, headers, ..
+    } = request;
     let key = input.sse_customer_key.take();
     let read = Read {
         bucket: input.bucket,
@@ -265,11 +335,19 @@ pub(super) async fn head_object(
     let found = read.open(state, &principal, &headers, customer).await?;
     let mut output = HeadObjectOutput::default();
     describe!(output, found);
-    if input.checksum_mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED) && found.whole {
+    if input
+        .checksum_mode
+        .is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED)
+        && found.whole
+    {
         set_checksums!(output, &found.checksums());
         output.checksum_type = found.checksum_type();
     }
-    let status = if found.whole { StatusCode::OK } else { StatusCode::PARTIAL_CONTENT };
+    let status = if found.whole {
+        StatusCode::OK
+    } else {
+        StatusCode::PARTIAL_CONTENT
+    };
     Ok(S3Response::with_status(output, status))
 }
 
@@ -282,7 +360,11 @@ macro_rules! describe {
         $output.content_disposition = content.content_disposition;
         $output.content_encoding = content.content_encoding;
         $output.content_language = content.content_language;
-        $output.content_type = Some(content.content_type.unwrap_or_else(|| "binary/octet-stream".to_owned()));
+        $output.content_type = Some(
+            content
+                .content_type
+                .unwrap_or_else(|| "binary/octet-stream".to_owned()),
+        );
         $output.expires = content.expires;
         $output.website_redirect_location = content.website_redirect_location;
         $output.metadata = Some(content.metadata);
@@ -290,7 +372,9 @@ macro_rules! describe {
         $output.content_range = $found.content_range();
         $output.e_tag = Some(strong(&$found.etag));
         $output.last_modified = Some(Facts::timestamp($found.info().modified_ms));
-        $output.storage_class = Facts::decode(&$found.info().facts).class.map(StorageClass::from);
+        $output.storage_class = Facts::decode(&$found.info().facts)
+            .class
+            .map(StorageClass::from);
         $output.parts_count = None;
         match $found.info().mode {
             Mode::Customer => {
@@ -299,7 +383,9 @@ macro_rules! describe {
             }
             Mode::Plain => {}
             _ => {
-                $output.server_side_encryption = Some(ServerSideEncryption::from_static(ServerSideEncryption::AES256));
+                $output.server_side_encryption = Some(ServerSideEncryption::from_static(
+                    ServerSideEncryption::AES256,
+                ));
             }
         }
     };
@@ -336,7 +422,13 @@ impl Read {
         headers: &HeaderMap,
         customer: S3Result<Option<CustomerKey>>,
     ) -> S3Result<Found> {
-        access::bucket(state, principal, &self.bucket, self.expected_owner.as_deref()).await?;
+        access::bucket(
+            state,
+            principal,
+            &self.bucket,
+            self.expected_owner.as_deref(),
+        )
+        .await?;
         refuse_version(self.version.as_deref())?;
         sse::refuse_write_headers(headers)?;
         let customer = customer?;
@@ -347,7 +439,9 @@ impl Read {
             ));
         }
         let resource = format!("{}/{}", self.bucket, self.key);
-        let (customer_md5, customer) = customer.map(|customer| (customer.md5, customer.key)).unzip();
+        let (customer_md5, customer) = customer
+            .map(|customer| (customer.md5, customer.key))
+            .unzip();
         let reader = open(state, &self.bucket, &self.key, customer, &principal.name).await?;
         let info = reader.info();
         let etag = object_etag(info);
@@ -357,7 +451,9 @@ impl Read {
         let length = info.length;
         let (start, end, whole) = match (&self.range, self.part) {
             (Some(range), _) => {
-                let wanted = range.check(length).map_err(|_| not_satisfiable(range, length))?;
+                let wanted = range
+                    .check(length)
+                    .map_err(|_| not_satisfiable(range, length))?;
                 (wanted.start, wanted.end, false)
             }
             (None, None) => (0, length, true),
@@ -370,7 +466,15 @@ impl Read {
                 ));
             }
         };
-        Ok(Found { reader, etag, customer_md5, start, end, whole, resource })
+        Ok(Found {
+            reader,
+            etag,
+            customer_md5,
+            start,
+            end,
+            whole,
+            resource,
+        })
     }
 }
 
@@ -380,7 +484,14 @@ impl Found {
     }
 
     fn content_range(&self) -> Option<String> {
-        (!self.whole).then(|| format!("bytes {}-{}/{}", self.start, self.end - 1, self.info().length))
+        (!self.whole).then(|| {
+            format!(
+                "bytes {}-{}/{}",
+                self.start,
+                self.end - 1,
+                self.info().length
+            )
+        })
     }
 
     fn checksums(&self) -> Vec<(&'static str, String)> {
@@ -404,7 +515,13 @@ pub(super) async fn open(
     let (bucket, key, principal) = (bucket.to_owned(), key.to_owned(), principal.to_owned());
     blocking(move || {
         vault
-            .open(OpenRequest { bucket: &bucket, key: key.as_bytes(), customer, instance: None, principal: &principal })
+            .open(OpenRequest {
+                bucket: &bucket,
+                key: key.as_bytes(),
+                customer,
+                instance: None,
+                principal: &principal,
+            })
             .map_err(|cause| from_vault(cause, &format!("{bucket}/{key}")))
     })
     .await?
@@ -412,7 +529,10 @@ pub(super) async fn open(
 
 /// The ETag of an opened object.
 pub(super) fn object_etag(info: &ObjectInfo) -> String {
-    etag(info.instance, (info.mode != Mode::Customer).then_some(&info.attrs))
+    etag(
+        info.instance,
+        (info.mode != Mode::Customer).then_some(&info.attrs),
+    )
 }
 
 /// What stands under a key now, for the conditions of a write or delete.
@@ -425,7 +545,10 @@ pub(super) struct Standing {
 pub(super) fn current(vault: &Vault, bucket: &str, key: &str) -> S3Result<Option<Standing>> {
     match vault.stat(bucket, key.as_bytes()) {
         Ok(stat) => Ok(Some(Standing {
-            current: Current { etag: etag(stat.instance, stat.attrs.as_ref()), instance: stat.instance },
+            current: Current {
+                etag: etag(stat.instance, stat.attrs.as_ref()),
+                instance: stat.instance,
+            },
             length: stat.length,
             modified_ms: stat.modified_ms,
         })),
@@ -435,10 +558,18 @@ pub(super) fn current(vault: &Vault, bucket: &str, key: &str) -> S3Result<Option
 }
 
 /// What a write asks for, once the server accepts customer keys at all.
-pub(super) fn asked(state: &Arc<AppState>, headers: &HeaderMap, customer: CustomerFields<'_>) -> S3Result<Asked> {
-    let wants_customer = [sse::CUSTOMER.algorithm, sse::CUSTOMER.key, sse::CUSTOMER.md5]
-        .iter()
-        .any(|name| headers.contains_key(*name));
+pub(super) fn asked(
+    state: &Arc<AppState>,
+    headers: &HeaderMap,
+    customer: CustomerFields<'_>,
+) -> S3Result<Asked> {
+    let wants_customer = [
+        sse::CUSTOMER.algorithm,
+        sse::CUSTOMER.key,
+        sse::CUSTOMER.md5,
+    ]
+    .iter()
+    .any(|name| headers.contains_key(*name));
     if wants_customer && !state.settings.customer_keys {
         return Err(sse::customer_keys_blocked());
     }
@@ -448,7 +579,9 @@ pub(super) fn asked(state: &Arc<AppState>, headers: &HeaderMap, customer: Custom
 /// ACLs other than the owner's own are not implemented; silence would be a lie.
 pub(super) fn refuse_acl(canned: Option<&str>, grants: bool) -> S3Result<()> {
     match canned {
-        None | Some("private" | "bucket-owner-full-control" | "bucket-owner-read") if !grants => Ok(()),
+        None | Some("private" | "bucket-owner-full-control" | "bucket-owner-read") if !grants => {
+            Ok(())
+        }
         _ => Err(error(
             S3ErrorCode::NotImplemented,
             "Access control lists other than private are not implemented",
@@ -461,7 +594,10 @@ pub(super) fn refuse_version(version: Option<&str>) -> S3Result<()> {
     match version {
         None | Some("null") => Ok(()),
         Some(other) => Err(with_detail(
-            error(S3ErrorCode::NoSuchVersion, "The specified version does not exist."),
+            error(
+                S3ErrorCode::NoSuchVersion,
+                "The specified version does not exist.",
+            ),
             &[("VersionId", other)],
         )),
     }
@@ -471,7 +607,10 @@ pub(super) fn check_key(key: &str) -> S3Result<()> {
     if key.len() > LONGEST_KEY {
         return Err(with_detail(
             error(S3ErrorCode::KeyTooLongError, "Your key is too long"),
-            &[("Size", &key.len().to_string()), ("MaxSizeAllowed", &LONGEST_KEY.to_string())],
+            &[
+                ("Size", &key.len().to_string()),
+                ("MaxSizeAllowed", &LONGEST_KEY.to_string()),
+            ],
         ));
     }
     Ok(())
@@ -480,24 +619,38 @@ pub(super) fn check_key(key: &str) -> S3Result<()> {
 fn refuse_unsupported(input: &PutObjectInput) -> S3Result<()> {
     refuse_acl(
         input.acl.as_ref().map(ObjectCannedACL::as_str),
-        [&input.grant_full_control, &input.grant_read, &input.grant_read_acp, &input.grant_write_acp]
-            .iter()
-            .any(|grant| grant.is_some()),
+        [
+            &input.grant_full_control,
+            &input.grant_read,
+            &input.grant_read_acp,
+            &input.grant_write_acp,
+        ]
+        .iter()
+        .any(|grant| grant.is_some()),
     )?;
     let asked = [
         ("Object tagging", input.tagging.is_some()),
-        ("Object Lock", input.object_lock_mode.is_some() || input.object_lock_legal_hold_status.is_some()),
+        (
+            "Object Lock",
+            input.object_lock_mode.is_some() || input.object_lock_legal_hold_status.is_some(),
+        ),
         ("Appending to an object", input.write_offset_bytes.is_some()),
     ];
     match asked.iter().find(|(_, asked)| *asked) {
-        Some((what, _)) => Err(error(S3ErrorCode::NotImplemented, format!("{what} is not implemented"))),
+        Some((what, _)) => Err(error(
+            S3ErrorCode::NotImplemented,
+            format!("{what} is not implemented"),
+        )),
         None => Ok(()),
     }
 }
 
 fn not_satisfiable(range: &Range, length: u64) -> S3Error {
     with_detail(
-        error(S3ErrorCode::InvalidRange, "The requested range is not satisfiable"),
+        error(
+            S3ErrorCode::InvalidRange,
+            "The requested range is not satisfiable",
+        ),
         &[
             ("RangeRequested", &range.to_header_string()),
             ("ActualObjectSize", &length.to_string()),

@@ -72,7 +72,8 @@ pub(super) fn asked(headers: &HeaderMap, customer: CustomerFields<'_>) -> S3Resu
         ));
     }
     if any_customer {
-        return customer_key(customer)?.map_or_else(|| Ok(Asked::Default), |key| Ok(Asked::Customer(key)));
+        return customer_key(customer)?
+            .map_or_else(|| Ok(Asked::Default), |key| Ok(Asked::Customer(key)));
     }
     let kms_header = [SSE_KEY_ID, SSE_CONTEXT, SSE_BUCKET_KEY]
         .iter()
@@ -119,7 +120,10 @@ pub(super) fn customer_key(fields: CustomerFields<'_>) -> S3Result<Option<Custom
             );
             return Err(with_detail(
                 invalid,
-                &[("ArgumentName", CUSTOMER.algorithm), ("ArgumentValue", other)],
+                &[
+                    ("ArgumentName", CUSTOMER.algorithm),
+                    ("ArgumentValue", other),
+                ],
             ));
         }
     }
@@ -158,7 +162,11 @@ pub(super) fn refuse_write_headers(headers: &HeaderMap) -> S3Result<()> {
         .iter()
         .find_map(|name| Some((*name, header(headers, name)?)))
         .map_or(Ok(()), |(name, value)| {
-            Err(invalid_argument(name, value, format!("{name} header is not supported for this operation.")))
+            Err(invalid_argument(
+                name,
+                value,
+                format!("{name} header is not supported for this operation."),
+            ))
         })
 }
 
@@ -238,19 +246,36 @@ mod tests {
 
     const KEY: [u8; 32] = [7; 32];
 
-    fn fields<'a>(algorithm: Option<&'a str>, key: Option<String>, md5: Option<&'a str>) -> CustomerFields<'a> {
-        CustomerFields { algorithm, key, md5 }
+    fn fields<'a>(
+        algorithm: Option<&'a str>,
+        key: Option<String>,
+        md5: Option<&'a str>,
+    ) -> CustomerFields<'a> {
+        CustomerFields {
+            algorithm,
+            key,
+            md5,
+        }
     }
 
     fn message(result: S3Result<Option<CustomerKey>>) -> (String, String) {
         let error = result.err().unwrap();
-        (error.code().as_str().to_owned(), error.message().unwrap().to_owned())
+        (
+            error.code().as_str().to_owned(),
+            error.message().unwrap().to_owned(),
+        )
     }
 
     #[test]
     fn a_whole_customer_key_is_taken_and_its_md5_echoed() {
         let md5 = base64_encode(&Md5::digest(KEY));
-        let key = customer_key(fields(Some("AES256"), Some(base64_encode(&KEY)), Some(&md5))).unwrap().unwrap();
+        let key = customer_key(fields(
+            Some("AES256"),
+            Some(base64_encode(&KEY)),
+            Some(&md5),
+        ))
+        .unwrap()
+        .unwrap();
         assert_eq!(key.key.expose(), &KEY);
         assert_eq!(key.md5, md5);
     }
@@ -262,12 +287,36 @@ mod tests {
         let none = customer_key(fields(None, None, None)).unwrap();
         assert!(none.is_none());
         let cases = [
-            (fields(None, key(), Some(&md5)), "InvalidArgument", "valid encryption algorithm."),
-            (fields(Some("AES192"), key(), Some(&md5)), "InvalidEncryptionAlgorithmError", "Supported value: AES256."),
-            (fields(Some("AES256"), None, Some(&md5)), "InvalidArgument", "an appropriate secret key."),
-            (fields(Some("AES256"), key(), None), "InvalidArgument", "client calculated MD5 of the secret key."),
-            (fields(Some("AES256"), Some("AAAA".into()), Some(&md5)), "InvalidArgument", "was invalid for the specified algorithm."),
-            (fields(Some("AES256"), Some(base64_encode(&[8; 32])), Some(&md5)), "InvalidArgument", "did not match the hash that was provided."),
+            (
+                fields(None, key(), Some(&md5)),
+                "InvalidArgument",
+                "valid encryption algorithm.",
+            ),
+            (
+                fields(Some("AES192"), key(), Some(&md5)),
+                "InvalidEncryptionAlgorithmError",
+                "Supported value: AES256.",
+            ),
+            (
+                fields(Some("AES256"), None, Some(&md5)),
+                "InvalidArgument",
+                "an appropriate secret key.",
+            ),
+            (
+                fields(Some("AES256"), key(), None),
+                "InvalidArgument",
+                "client calculated MD5 of the secret key.",
+            ),
+            (
+                fields(Some("AES256"), Some("AAAA".into()), Some(&md5)),
+                "InvalidArgument",
+                "was invalid for the specified algorithm.",
+            ),
+            (
+                fields(Some("AES256"), Some(base64_encode(&[8; 32])), Some(&md5)),
+                "InvalidArgument",
+                "did not match the hash that was provided.",
+            ),
         ];
         for (fields, code, end) in cases {
             let (got_code, got_message) = message(customer_key(fields));

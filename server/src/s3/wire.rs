@@ -36,12 +36,19 @@ impl Wire {
     pub(crate) async fn call(&self, request: Request<Body>) -> Result<Response<Body>, HttpError> {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
-        let id = request.extensions().get::<Arc<Facts>>().map(|facts| facts.id().to_owned()).unwrap_or_default();
-        let tls = request.extensions().get::<ConnInfo>().is_some_and(|conn| conn.tls);
+        let id = request
+            .extensions()
+            .get::<Arc<Facts>>()
+            .map(|facts| facts.id().to_owned())
+            .unwrap_or_default();
+        let tls = request
+            .extensions()
+            .get::<ConnInfo>()
+            .is_some_and(|conn| conn.tls);
         let mut response = match refuse(tls, request.headers(), request.uri()) {
-            Some(refusal) => {
-                refusal.to_http_response().map_err(|cause| HttpError::from_std_error(Box::new(cause)))?
-            }
+            Some(refusal) => refusal
+                .to_http_response()
+                .map_err(|cause| HttpError::from_std_error(Box::new(cause)))?,
             None => self.inner.call(request).await?,
         };
         if response.status().is_client_error() || response.status().is_server_error() {
@@ -80,11 +87,20 @@ fn refuse(tls: bool, headers: &HeaderMap, uri: &Uri) -> Option<s3s::S3Error> {
 fn carries_customer_key(headers: &HeaderMap) -> bool {
     [sse::CUSTOMER, sse::COPY_SOURCE_CUSTOMER]
         .iter()
-        .any(|names| [names.algorithm, names.key, names.md5].iter().any(|name| headers.contains_key(*name)))
+        .any(|names| {
+            [names.algorithm, names.key, names.md5]
+                .iter()
+                .any(|name| headers.contains_key(*name))
+        })
 }
 
 /// Adds the elements of an error body that the protocol crate leaves out.
-async fn complete_error(response: Response<Body>, method: &Method, path: &str, id: &str) -> Response<Body> {
+async fn complete_error(
+    response: Response<Body>,
+    method: &Method,
+    path: &str,
+    id: &str,
+) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     let is_xml = parts
         .headers
@@ -93,8 +109,15 @@ async fn complete_error(response: Response<Body>, method: &Method, path: &str, i
     if *method == Method::HEAD || parts.status == StatusCode::NOT_MODIFIED || !is_xml {
         return Response::from_parts(parts, body);
     }
-    let detail = parts.headers.get(DETAIL).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let bytes = match http_body_util::Limited::new(body, LARGEST_ERROR).collect().await {
+    let detail = parts
+        .headers
+        .get(DETAIL)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let bytes = match http_body_util::Limited::new(body, LARGEST_ERROR)
+        .collect()
+        .await
+    {
         Ok(collected) => collected.to_bytes(),
         Err(_) => Bytes::new(),
     };
@@ -107,7 +130,9 @@ async fn complete_error(response: Response<Body>, method: &Method, path: &str, i
         Some(start) => format!("{start}{extra}"),
         None => text.into_owned(),
     };
-    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
+    parts
+        .headers
+        .insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
     Response::from_parts(parts, Body::from(Bytes::from(whole)))
 }
 
@@ -118,7 +143,10 @@ mod tests {
 
     #[test]
     fn a_customer_key_in_the_query_is_refused_in_any_spelling() {
-        for name in ["x-amz-server-side-encryption-customer-key", "X-Amz-Server-Side-Encryption-Customer-Key"] {
+        for name in [
+            "x-amz-server-side-encryption-customer-key",
+            "X-Amz-Server-Side-Encryption-Customer-Key",
+        ] {
             let uri: Uri = format!("/b/k?{name}=abc").parse().unwrap();
             assert!(refuse(true, &HeaderMap::new(), &uri).is_some());
         }
