@@ -61,9 +61,12 @@ impl Position {
 pub(crate) struct Unauthentic;
 
 /// Overwrites the stack below the caller's frame, where the functions it called before had theirs:
-/// spilled round keys, chain values, plaintext. The caller keeps those functions out of its own frame
-/// with `#[inline(never)]`. As far as safe code can: it relies on the compiler
-/// to keep this a call of its own, and a test searches the process's memory for what should be gone.
+/// spilled round keys, chain values, plaintext. The caller keeps those functions out of its own
+/// frame with `#[inline(never)]`.
+///
+/// This is as far as safe code can go: it relies on the compiler to keep this a call of its own, and
+/// on [`STACK_LEN`] being enough. A test searches the process's memory for what should be gone, in
+/// both profiles.
 #[inline(never)]
 pub(crate) fn wipe_stack() {
     let mut frame = [0_u8; STACK_LEN];
@@ -71,8 +74,4 @@ pub(crate) fn wipe_stack() {
 }
 
 /// More than the deepest call of this module takes; without optimisation frames are larger.
-const STACK_LEN: usize = if cfg!(debug_assertions) {
-    32_768
-} else {
-    6_144
-};
+const STACK_LEN: usize = 1024 * if cfg!(debug_assertions) { 32 } else { 16 };
