@@ -1,10 +1,12 @@
 //! Wrapping, unwrapping, rewrapping, and what the token holds afterwards.
 
-use strongroom::hsm::{HsmAdmin, HsmConfig, HsmMasterKey};
+use strongroom::hsm::{HsmAdmin, HsmConfig, HsmMasterKey, PinSource};
 use strongroom::keys::{MasterKey, MasterKeyError, Strategy};
+use strongroom::secret::Secret;
 use subtle::ConstantTimeEq;
 
-use crate::kit::{ROOT, fault, painted, softhsm, token_test};
+use crate::kit::{ROOT, SO_PIN, TOKEN, fault, painted, secret, softhsm, token_test};
+use crate::memory::{Needle, search_self};
 
 token_test! {
     fn softhsm_does_what_every_master_key_must(site: &Site) {
@@ -178,5 +180,48 @@ token_test! {
         assert!(matches!(two.unwrap(1, &blob), Err(MasterKeyError::Rejected)));
         drop(two);
         assert!(one.unwrap(1, &blob).is_ok());
+    }
+}
+
+token_test! {
+    fn secrets_leave_no_copy_in_the_process(site: &Site) {
+        site.provision(1);
+        let master = site.open();
+        let secret = Secret::<32>::random().unwrap();
+        let needles = [Needle::new(secret.expose())];
+        assert_eq!(search_self(&needles).unwrap().len(), 1, "the search finds the planted one");
+        let blob = master.wrap(1, &secret).unwrap();
+        drop(secret);
+        let back = master.unwrap(1, &blob).unwrap();
+        let hits = search_self(&needles).unwrap();
+        assert_eq!(hits.len(), 1, "in its own place only: {hits:?}");
+        drop(back);
+        let hits = search_self(&needles).unwrap();
+        assert!(hits.is_empty(), "left behind: {hits:?}");
+    }
+}
+
+token_test! {
+    fn the_pin_leaves_no_copy_in_the_process(site: &Site) {
+        // A PIN that no part of this process has seen before the engine reads it.
+        let path = site.dir.join("random-pin");
+        let made = std::process::Command::new("sh")
+            .args(["-c", "umask 077; od -An -N16 -tx1 /dev/urandom | tr -d ' \\n' >\"$0\""])
+            .arg(&path)
+            .status();
+        assert!(made.unwrap().success());
+        let pin = PinSource::File(path);
+        let held = pin.fetch().unwrap();
+        let needles = [Needle::new(held.expose())];
+        let admin = HsmAdmin::open(softhsm()).unwrap();
+        admin.init_token(TOKEN, &secret(SO_PIN), &held).unwrap();
+        assert_eq!(search_self(&needles).unwrap().len(), 1, "the search finds the one held");
+        drop(held);
+        let config = HsmConfig { pin: pin.clone(), ..site.config() };
+        admin.generate(&config, 1, &pin).unwrap();
+        let master = HsmMasterKey::open(config).unwrap();
+        master.health().unwrap();
+        let hits = search_self(&needles).unwrap();
+        assert!(hits.is_empty(), "left behind: {hits:?}");
     }
 }

@@ -8,4 +8,6 @@ mod doors;
 mod faults;
 mod keys;
 mod kit;
+#[path = "../support/memory.rs"]
+mod memory;
 mod refusals;
