@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 use crate::kit::{Fault, fault, painted, recovery_time, token_test};
 
 /// Deadline of a caller, with room for a slow machine.
-const IN_TIME: Duration = Duration::from_millis(2500);
+const IN_TIME: Duration = Duration::from_secs(3);
 const RECOVERED: Duration = Duration::from_secs(5);
 
 /// Unwraps from four threads; every answer must be right. Returns the errors.
@@ -65,6 +65,7 @@ token_test! {
             assert!(errors.is_empty(), "{rules}: {} of 400: {:?}", errors.len(), errors.first());
             fault.set("");
             assert!(!master.stats().failing, "{rules}");
+            assert_eq!(fault.calls("shared"), 0, "{rules}: two threads in one session");
             master.unwrap(1, &blob).unwrap();
         }
     }
@@ -210,6 +211,20 @@ token_test! {
 }
 
 token_test! {
+    fn a_key_is_missing_only_when_a_module_begun_anew_says_so(site: &Site) {
+        let (master, blob, fault) = start(site);
+        // A token whose storage is away finds nothing, and reports no error.
+        fault.set("C_UnwrapKey:rv=0x82,count=1;C_FindObjects:empty,count=1");
+        master.unwrap(1, &blob).unwrap();
+        assert_eq!(master.versions(), [1]);
+        fault.set("C_UnwrapKey:rv=0x82,count=1;C_FindObjects:empty");
+        assert!(matches!(master.unwrap(1, &blob), Err(MasterKeyError::KeyMissing { version: 1 })));
+        fault.set("");
+        assert!(recovery_time(|| master.unwrap(1, &blob)) < RECOVERED);
+    }
+}
+
+token_test! {
     fn a_wrap_that_does_not_open_is_never_handed_out(site: &Site) {
         let (master, blob, fault) = start(site);
         fault.set("C_WrapKey:flip,count=1");
@@ -219,9 +234,11 @@ token_test! {
         master.wrap(1, &painted(1)).unwrap_err();
         fault.set("");
         recovery_time(|| master.unwrap(1, &blob));
-        // A wrong value read back is noticed, too.
+        // A blob that opens to something else is noticed, too.
         fault.set("C_GetAttributeValue:flip,count=1");
         assert_eq!(master.wrap(1, &painted(1)).unwrap(), blob);
+        fault.set("C_GetAttributeValue:flip");
+        master.wrap(1, &painted(1)).unwrap_err();
     }
 }
 

@@ -5,16 +5,17 @@
 //!
 //! - when it applies: `p` (probability), `every` (each n-th call), `after` (not the first n calls),
 //!   `count` (so many times only); always, if none is given;
-//! - what happens: `delay` (milliseconds, before the call), `rv` (this value instead of the call),
+//! - what happens: `empty` (the count it wrote becomes 0), `delay` (milliseconds, before the call), `rv` (this value instead of the call),
 //!   `lost` (the call is made and its answer replaced by this value), `flip` (the first byte of what
 //!   it wrote is changed), `kill` (its session is closed first), `logout`, `finalize` (the module is
 //!   logged out or finalised first).
 //!
-//! `p11fault_calls("C_Login")` tells how often a function was called.
+//! `p11fault_calls("C_Login")` tells how often a function was called, `p11fault_calls("shared")` how
+//! often a session was entered while another thread was in it: SoftHSM does not survive that.
 
 #![allow(unsafe_code, non_snake_case, clippy::missing_safety_doc)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -49,6 +50,7 @@ unsafe impl Sync for Real {}
 struct State {
     rules: Vec<Rule>,
     calls: HashMap<&'static str, u64>,
+    busy: HashSet<CK_SESSION_HANDLE>,
     random: u64,
 }
 
@@ -69,6 +71,7 @@ struct What {
     rv: Option<CK_RV>,
     lost: Option<CK_RV>,
     flip: bool,
+    empty: bool,
     kill: bool,
     logout: bool,
     finalize: bool,
@@ -133,6 +136,7 @@ fn parse(text: &str) -> Option<Rule> {
             "rv" => rule.what.rv = Some(number()?),
             "lost" => rule.what.lost = Some(number()?),
             "flip" => rule.what.flip = true,
+            "empty" => rule.what.empty = true,
             "kill" => rule.what.kill = true,
             "logout" => rule.what.logout = true,
             "finalize" => rule.what.finalize = true,
@@ -149,6 +153,7 @@ fn next(function: &'static str) -> What {
         rules,
         calls,
         random,
+        ..
     } = state.get_or_insert_default();
     *calls.entry(function).or_default() += 1;
     for rule in rules {
@@ -193,6 +198,7 @@ fn pass(
     let Some(real) = REAL.get() else {
         return CKR_GENERAL_ERROR;
     };
+    let _mark = Mark::set(session);
     let what = next(function);
     std::thread::sleep(Duration::from_millis(what.delay));
     if what.kill || what.logout || what.finalize {
@@ -225,7 +231,37 @@ fn pass(
         // SAFETY: the call succeeded, so it wrote at least one byte to its caller's buffer.
         unsafe { *out ^= 1 };
     }
+    if rv == CKR_OK && what.empty && !out.is_null() {
+        // SAFETY: only C_FindObjects is given this; `out` is its count.
+        unsafe { *out.cast::<CK_ULONG>() = 0 };
+    }
     what.lost.unwrap_or(rv)
+}
+
+/// A session while a thread is in it.
+struct Mark(CK_SESSION_HANDLE);
+
+impl Mark {
+    fn set(session: CK_SESSION_HANDLE) -> Option<Self> {
+        if session == 0 {
+            return None;
+        }
+        let mut state = state();
+        let state = state.get_or_insert_default();
+        if state.busy.insert(session) {
+            return Some(Self(session));
+        }
+        *state.calls.entry("shared").or_default() += 1;
+        None
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        if let Some(state) = state().as_mut() {
+            state.busy.remove(&self.0);
+        }
+    }
 }
 
 macro_rules! functions {
@@ -259,7 +295,7 @@ functions! {
     C_Login(session: CK_SESSION_HANDLE, user: CK_USER_TYPE, pin: *mut CK_UTF8CHAR, length: CK_ULONG) [session, ptr::null_mut()];
     C_Logout(session: CK_SESSION_HANDLE) [session, ptr::null_mut()];
     C_FindObjectsInit(session: CK_SESSION_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG) [session, ptr::null_mut()];
-    C_FindObjects(session: CK_SESSION_HANDLE, objects: *mut CK_OBJECT_HANDLE, room: CK_ULONG, count: *mut CK_ULONG) [session, ptr::null_mut()];
+    C_FindObjects(session: CK_SESSION_HANDLE, objects: *mut CK_OBJECT_HANDLE, room: CK_ULONG, count: *mut CK_ULONG) [session, count.cast()];
     C_GetAttributeValue(session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG) [session, first_value(template)];
     C_CreateObject(session: CK_SESSION_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG, object: *mut CK_OBJECT_HANDLE) [session, ptr::null_mut()];
     C_DestroyObject(session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE) [session, ptr::null_mut()];
