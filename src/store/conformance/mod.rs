@@ -19,7 +19,6 @@
 mod blobs;
 mod catalog;
 mod keys;
-mod listing;
 
 pub use blobs::blob_store;
 pub use catalog::catalog;

@@ -2,12 +2,10 @@
 
 use std::ops::Bound;
 
-use super::catalog::{BUCKET, commit, start};
-use super::{Opener, Verdict, Wrong, holds, same};
+use super::{BUCKET, Open, commit, start};
 use crate::id::BucketId;
+use crate::store::conformance::{Verdict, Wrong, holds, same};
 use crate::store::{Catalog, ListItem, ListQuery};
-
-type Open = Opener<dyn Catalog>;
 
 const ALL: ListQuery<'static> = ListQuery {
     bucket: BUCKET,

@@ -1,0 +1,264 @@
+//! The catalog trait: buckets, objects, garbage, and the leases of those who write.
+
+mod listing;
+mod rows;
+
+pub use listing::{ListItem, ListPage, ListQuery, ListedObject, after_prefix, common_prefix};
+pub use rows::{
+    Bucket, Commit, CommitError, DeleteBucketError, Garbage, GenerationState, KeyStoreSeen,
+    ObjectRow, ObjectView, Precondition, Standing,
+};
+
+use crate::id::{BlobId, BucketId, InstanceId};
+
+use super::{StoreError, StoreIdentity};
+
+/// A catalog of buckets and objects.
+///
+/// # Contract
+/// - A write that returned `Ok` is durable and seen by every later read; each write is one transaction.
+/// - A blob or an instance is *named* from the commit that makes it visible until [`Catalog::garbage_done`] of the
+///   entry it became. What is named cannot be condemned; what is condemned cannot be committed; of a commit and a
+///   condemnation that race, exactly one wins.
+/// - An incarnation goes from live to dead to closed and never back.
+pub trait Catalog: Send + Sync {
+    /// Looks at the whole store for damage that a read of single rows does not meet: rows that are missing as a
+    /// whole. Before anything is collected because no row speaks for it. A store that checks itself says `Ok`.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`]; any [`StoreError`] of a read.
+    fn check(&self) -> Result<(), StoreError>;
+
+    /// Which catalog this is; its epoch is the last incarnation it gave out.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a read.
+    fn identity(&self) -> Result<StoreIdentity, StoreError>;
+
+    /// Compares the key store beside it with what was seen, and remembers the highest epoch.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a write.
+    fn key_store_seen(&self, id: [u8; 16], epoch: u64) -> Result<KeyStoreSeen, StoreError>;
+
+    /// Registers a writer under a lease of `ttl_ms`; returns its incarnation: above 0, never given out before.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a write.
+    fn register(&self, name: &str, now_ms: u64, ttl_ms: u64) -> Result<u64, StoreError>;
+
+    /// Prolongs a lease; `false` if it is over: register again.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a write.
+    fn renew(&self, incarnation: u64, now_ms: u64, ttl_ms: u64) -> Result<bool, StoreError>;
+
+    /// Ends a lease early.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a write.
+    fn release(&self, incarnation: u64) -> Result<(), StoreError>;
+
+    /// The incarnations that are [`Standing::Dead`], ascending.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a read.
+    fn dead_incarnations(&self, now_ms: u64) -> Result<Vec<u64>, StoreError>;
+
+    /// What is known about an incarnation.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a read.
+    fn standing(&self, incarnation: u64, now_ms: u64) -> Result<Standing, StoreError>;
+
+    /// Closes an incarnation after a sweep that found nothing of it: its commits fail from now on, and its
+    /// condemnations are forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if it was never registered.
+    fn close(&self, incarnation: u64) -> Result<(), StoreError>;
+
+    /// Takes or prolongs the lease of a background task; the fencing token grows with each change of holder.
+    /// `None` while another holds it, or if the incarnation is not live itself.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a write.
+    fn task_lease(
+        &self,
+        task: &str,
+        incarnation: u64,
+        now_ms: u64,
+        ttl_ms: u64,
+    ) -> Result<Option<u64>, StoreError>;
+
+    /// Grows with every change of a bucket, a generation or a document: what a daemon may hold a copy of.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a read.
+    fn change_counter(&self) -> Result<u64, StoreError>;
+
+    /// Makes a bucket with its first generation.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] for the name or the id, and for an id whose maker ([`maker_of`]) is
+    /// [`Standing::Closed`]: a sweeper may have taken the key of such a bucket for an orphan.
+    fn create_bucket(&self, bucket: Bucket, state: GenerationState) -> Result<(), StoreError>;
+
+    /// A bucket by name.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a read.
+    fn bucket(&self, name: &str) -> Result<Option<Bucket>, StoreError>;
+
+    /// A bucket by id.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a read.
+    fn bucket_by_id(&self, id: BucketId) -> Result<Option<Bucket>, StoreError>;
+
+    /// Up to `limit` buckets after a name, by name.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a read.
+    fn buckets(&self, after: Option<&str>, limit: usize) -> Result<Vec<Bucket>, StoreError>;
+
+    /// Deletes an empty bucket with its documents and generations; it stays among [`Catalog::deleted_buckets`].
+    ///
+    /// # Errors
+    /// As [`DeleteBucketError`] says.
+    fn delete_bucket(&self, name: &str) -> Result<BucketId, DeleteBucketError>;
+
+    /// Deleted buckets whose keys are still to be shredded.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a read.
+    fn deleted_buckets(&self) -> Result<Vec<BucketId>, StoreError>;
+
+    /// Forgets a deleted bucket, once its keys are shredded.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a write.
+    fn bucket_done(&self, bucket: BucketId) -> Result<(), StoreError>;
+
+    /// State of a generation.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a read.
+    fn generation(
+        &self,
+        bucket: BucketId,
+        generation: u32,
+    ) -> Result<Option<GenerationState>, StoreError>;
+
+    /// Sets the state of a generation; `expected` is what there is now, `None` for a new one. With `make_active`
+    /// it is the one that wraps from now on.
+    ///
+    /// # Errors
+    /// [`StoreError::Stale`], [`StoreError::NotFound`] for the bucket.
+    fn set_generation(
+        &self,
+        bucket: BucketId,
+        expected: Option<GenerationState>,
+        new: GenerationState,
+        make_active: bool,
+    ) -> Result<(), StoreError>;
+
+    /// A named document of a bucket, or of the catalog, with its revision.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a read.
+    fn document(
+        &self,
+        bucket: Option<BucketId>,
+        name: &str,
+    ) -> Result<Option<(u64, Vec<u8>)>, StoreError>;
+
+    /// Puts a document in the place of revision `expected` (`None`: of none), or with `bytes` `None` deletes it.
+    /// Returns the new revision; no revision is used twice.
+    ///
+    /// # Errors
+    /// [`StoreError::Stale`], [`StoreError::NotFound`] for the bucket.
+    fn put_document(
+        &self,
+        bucket: Option<BucketId>,
+        name: &str,
+        expected: Option<u64>,
+        bytes: Option<&[u8]>,
+    ) -> Result<u64, StoreError>;
+
+    /// Makes an instance visible, in one transaction with all its checks; returns what it replaced, which is
+    /// garbage from now on.
+    ///
+    /// # Errors
+    /// As [`CommitError`] says; [`StoreError::Exists`] if the instance or one of its blobs was committed before.
+    fn commit(&self, commit: Commit) -> Result<Option<Garbage>, CommitError>;
+
+    /// The visible instance of a key.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a read.
+    fn object(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ObjectView>, StoreError>;
+
+    /// Puts `facts` in the place of `expected` on the instance, if it is still the visible one.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] for another instance or none, [`StoreError::Stale`] for other facts.
+    fn set_facts(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        instance: InstanceId,
+        expected: &[u8],
+        facts: &[u8],
+    ) -> Result<(), StoreError>;
+
+    /// Takes an object out of sight; returns the garbage it became, `None` if there was none.
+    ///
+    /// # Errors
+    /// As [`CommitError`] says.
+    fn delete(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        precondition: Precondition,
+        now_ms: u64,
+    ) -> Result<Option<Garbage>, CommitError>;
+
+    /// A page of a listing. It reads neither heads nor manifests, and looks at no more than three rows per item:
+    /// behind a common prefix it goes on at the first key past it.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a read. A bucket that is not there lists as empty.
+    fn list(&self, query: &ListQuery<'_>) -> Result<ListPage, StoreError>;
+
+    /// Up to `limit` garbage entries after number `after`.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a read.
+    fn garbage(&self, after: u64, limit: usize) -> Result<Vec<Garbage>, StoreError>;
+
+    /// Forgets garbage that is dealt with. Idempotent.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a write.
+    fn garbage_done(&self, ids: &[u64]) -> Result<(), StoreError>;
+
+    /// Condemns a blob id: a later commit that names it fails. `false` if it is named already. Idempotent.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a write.
+    fn condemn(&self, blob: BlobId) -> Result<bool, StoreError>;
+
+    /// The same for an instance whose key record was found without a visible object; `incarnation` wrote it.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a write.
+    fn condemn_instance(&self, instance: InstanceId, incarnation: u64) -> Result<bool, StoreError>;
+}
+
+/// The incarnation a bucket id was made by: like a blob's, its first 8 bytes.
+#[must_use]
+pub fn maker_of(id: BucketId) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = id.0;
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
