@@ -4,8 +4,6 @@
 //! vault; the other commands work on sealed files, keys and stores. Everything asynchronous of
 //! the project lives in this crate.
 
-#![allow(dead_code)]
-
 mod admin;
 mod alloc;
 mod cli;
