@@ -24,6 +24,26 @@ fn nothing_secret_rests_on_the_disk() {
     run("test_canary");
 }
 
+#[test]
+fn overwriters_readers_and_verify_at_once_see_whole_objects() {
+    run("test_churn");
+}
+
+#[test]
+fn streams_at_a_byte_a_second_cost_little_and_disturb_nobody() {
+    run("test_slow_clients");
+}
+
+#[test]
+fn no_customer_key_and_no_pin_is_left_in_memory() {
+    run("test_memory");
+}
+
+#[test]
+fn without_the_hsm_everything_fails_closed_and_recovers_alone() {
+    run("test_hsm_away");
+}
+
 fn run(module: &str) {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/s3");
     let output = Command::new("python3")
