@@ -1,5 +1,8 @@
 //! Bodies between the network and the vault: a handle goes to the blocking pool with one batch at a
 //! time, so that a slow client holds no thread and at most two batches of memory.
+//!
+//! Batches are small until a stream has shown that it is fast, and only so many may be large at a
+//! time: thousands of clients that are fast at first and then stall do not add up to much memory.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,6 +16,7 @@ use s3s::stream::upload_stream::UploadStreamError;
 use s3s::stream::{ByteStream, RemainingLength};
 use s3s::{BodySizeLimitExceeded, S3Error, S3ErrorCode, S3Result, StdError};
 use strongroom::vault::{ObjectReader, PutStream, VaultError};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
@@ -20,11 +24,12 @@ use super::checksums::BodyChecks;
 use super::errors::{error, from_vault};
 use crate::metrics::Metrics;
 
-/// Plaintext handed to the vault in one call.
-const WRITE_BATCH: usize = 1 << 20;
-/// The first read of a body; each next one doubles while the client keeps up.
-const FIRST_READ: usize = 64 << 10;
-const LARGEST_READ: usize = 1 << 20;
+/// Plaintext that any stream may hold: one segment.
+const SMALL_BATCH: usize = 64 << 10;
+/// Plaintext that a stream may hold with a permit of [`LARGE_BATCHES`].
+const LARGE_BATCH: usize = 1 << 20;
+/// Large batches in memory at a time. Streams that find none left go on in small ones.
+static LARGE_BATCHES: Semaphore = Semaphore::const_new(64);
 
 /// Runs blocking work; a panic there becomes an internal error here.
 pub(super) async fn blocking<T: Send + 'static>(
@@ -54,28 +59,23 @@ impl Upload {
     ) -> S3Result<(Self, Zeroizing<Vec<u8>>)> {
         let room = expected
             .and_then(|length| usize::try_from(length).ok())
-            .unwrap_or(WRITE_BATCH)
-            .min(WRITE_BATCH);
-        let mut batch = Zeroizing::new(Vec::with_capacity(room));
+            .unwrap_or(LARGE_BATCH)
+            .min(LARGE_BATCH);
+        let mut batch = Batch::default();
         let mut worker = Worker::Idle(Box::new(self));
         if let Some(mut body) = body {
             while let Some(next) = body.next().await {
                 let mut bytes: &[u8] = &next.map_err(|cause| body_error(&*cause))?;
                 while !bytes.is_empty() {
-                    let take = bytes.len().min(WRITE_BATCH - batch.len());
-                    let (now, later) = bytes.split_at(take);
-                    batch.extend_from_slice(now);
-                    bytes = later;
-                    if batch.len() == WRITE_BATCH {
-                        let full = std::mem::replace(
-                            &mut batch,
-                            Zeroizing::new(Vec::with_capacity(WRITE_BATCH)),
-                        );
+                    bytes = batch.take(bytes, room);
+                    if batch.is_full() {
+                        let full = std::mem::take(&mut batch);
                         worker = Worker::write(worker.idle(resource).await?, full);
                     }
                 }
             }
         }
+        let batch = batch.plain;
         Ok((*worker.idle(resource).await?, batch))
     }
 
@@ -90,15 +90,51 @@ impl Upload {
     }
 }
 
+/// Plaintext on its way to the vault. Memory is taken as bytes arrive, not as they are announced.
+#[derive(Default)]
+struct Batch {
+    plain: Zeroizing<Vec<u8>>,
+    large: Option<SemaphorePermit<'static>>,
+}
+
+impl Batch {
+    /// Takes what fits and gives back the rest. A batch never needs to hold more than `room`.
+    fn take<'a>(&mut self, bytes: &'a [u8], room: usize) -> &'a [u8] {
+        let (now, later) = bytes.split_at(bytes.len().min(self.limit() - self.plain.len()));
+        self.plain.extend_from_slice(now);
+        if self.large.is_none() && self.plain.len() == SMALL_BATCH && room > SMALL_BATCH {
+            self.large = LARGE_BATCHES.try_acquire().ok();
+            if self.large.is_some() {
+                // Moved by hand: growing in place would leave the old bytes behind.
+                let mut larger = Zeroizing::new(Vec::with_capacity(room));
+                larger.extend_from_slice(&self.plain);
+                self.plain = larger;
+            }
+        }
+        later
+    }
+
+    fn is_full(&self) -> bool {
+        self.plain.len() == self.limit()
+    }
+
+    fn limit(&self) -> usize {
+        match self.large {
+            Some(_) => LARGE_BATCH,
+            None => SMALL_BATCH,
+        }
+    }
+}
+
 enum Worker {
     Idle(Box<Upload>),
     Busy(JoinHandle<Result<Box<Upload>, VaultError>>),
 }
 
 impl Worker {
-    fn write(mut upload: Box<Upload>, batch: Zeroizing<Vec<u8>>) -> Self {
+    fn write(mut upload: Box<Upload>, batch: Batch) -> Self {
         Self::Busy(tokio::task::spawn_blocking(move || {
-            upload.write(&batch)?;
+            upload.write(&batch.plain)?;
             Ok(upload)
         }))
     }
@@ -185,7 +221,7 @@ impl Download {
             state: State::Done,
             offset: start,
             end,
-            read: FIRST_READ,
+            read: SMALL_BATCH,
             resource,
             metrics,
         };
@@ -202,10 +238,18 @@ impl Download {
         &self,
         mut reader: Box<ObjectReader>,
     ) -> JoinHandle<Result<(Box<ObjectReader>, Bytes), VaultError>> {
-        let (offset, end, most) = (self.offset, self.end, self.read as u64);
+        let large = (self.read > SMALL_BATCH)
+            .then(|| LARGE_BATCHES.try_acquire().ok())
+            .flatten();
+        let most = if large.is_some() {
+            self.read
+        } else {
+            SMALL_BATCH
+        };
+        let (offset, end) = (self.offset, self.end);
         let metrics = self.metrics.clone();
         tokio::task::spawn_blocking(move || {
-            let wanted = usize::try_from((end - offset).min(most)).unwrap_or(LARGEST_READ);
+            let wanted = usize::try_from(end - offset).map_or(most, |left| left.min(most));
             let mut plain = Zeroizing::new(vec![0; wanted]);
             let mut done = 0;
             let started = Instant::now();
@@ -217,17 +261,26 @@ impl Download {
                 done += read;
             }
             metrics.opened(started.elapsed(), done as u64);
-            Ok((reader, Bytes::from_owner(Wiped(plain))))
+            Ok((
+                reader,
+                Bytes::from_owner(Wiped {
+                    plain,
+                    _large: large,
+                }),
+            ))
         })
     }
 }
 
 /// Plaintext on its way to the socket, wiped when the last reference goes.
-struct Wiped(Zeroizing<Vec<u8>>);
+struct Wiped {
+    plain: Zeroizing<Vec<u8>>,
+    _large: Option<SemaphorePermit<'static>>,
+}
 
 impl AsRef<[u8]> for Wiped {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        &self.plain
     }
 }
 
@@ -245,7 +298,7 @@ impl Stream for Download {
                 }
                 State::Ready(_, _) if self.offset >= self.end => return Poll::Ready(None),
                 State::Ready(reader, _) => {
-                    self.read = (self.read * 2).min(LARGEST_READ);
+                    self.read = (self.read * 2).min(LARGE_BATCH);
                     self.state = State::Reading(self.begin(reader));
                 }
                 State::Reading(mut handle) => match Pin::new(&mut handle).poll_join(cx) {
