@@ -19,6 +19,9 @@ use crate::id::BucketId;
 /// but its state. A record that differs in any other way never meets bytes of this one.
 pub(super) type CacheKey = [u8; 32];
 
+/// Whose key it is; one may have several records' bytes in the cache.
+pub(super) type Id = (BucketId, u32);
+
 /// Counts since the keyring was made, and what it holds now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -57,13 +60,15 @@ pub(super) struct Limits {
 #[derive(Default)]
 struct Inner {
     slots: HashMap<CacheKey, Slot>,
-    /// Keys that are cached no more but may still be in use: wiped in time like the others.
+    /// Keys that are not cached but may still be in use: wiped in time like the others.
     lingering: Vec<Weak<Held>>,
+    /// How many of those there may be before the ones that are gone are looked for.
+    prune_at: usize,
 }
 
 enum Slot {
     Held { held: Arc<Held>, used: AtomicU64 },
-    Loading(Arc<Flight>),
+    Loading { flight: Arc<Flight>, id: Id },
     Failed { error: KeyError, until: Duration },
 }
 
@@ -93,6 +98,7 @@ impl Cache {
     pub(super) fn get(
         &self,
         key: &CacheKey,
+        id: Id,
         load: impl FnOnce() -> Result<Held, KeyError>,
     ) -> Answer {
         let now = self.clock.now();
@@ -111,7 +117,8 @@ impl Cache {
                 }
                 None | Some(Found::Nothing) => {}
             }
-            inner.slots.insert(*key, Slot::Loading(flight.clone()));
+            let flight = flight.clone();
+            inner.slots.insert(*key, Slot::Loading { flight, id });
         }
         count(&self.counts.loads);
         let mut landing = Landing {
@@ -129,7 +136,7 @@ impl Cache {
 
     /// Has keys that are not cached wiped in time all the same.
     pub(super) fn watch(&self, held: &Arc<Held>) {
-        self.write().lingering.push(Arc::downgrade(held));
+        self.write().linger(held);
         self.sweep_at
             .fetch_min(nanos(held.expires), Ordering::Relaxed);
     }
@@ -141,28 +148,26 @@ impl Cache {
         next.map(|at| at.saturating_sub(now))
     }
 
-    /// Wipes every key, in use or not, or those of one bucket and generation.
-    pub(super) fn purge(&self, only: Option<(BucketId, u32)>) {
-        let concerned = |held: &Held| only.is_none_or(|key| key == (held.bucket, held.generation));
+    /// Wipes every key, in use or not, or those of one bucket and generation. What is being loaded
+    /// at this moment is wiped when it lands.
+    pub(super) fn purge(&self, only: Option<Id>) {
+        let concerned = |id: Id| only.is_none_or(|only| only == id);
+        let wipe = |held: &Held| {
+            let is_concerned = concerned((held.bucket, held.generation));
+            if is_concerned {
+                held.wipe();
+            }
+            is_concerned
+        };
         let mut inner = self.write();
         inner.slots.retain(|_, slot| match slot {
-            Slot::Held { held, .. } if concerned(held) => {
-                held.wipe();
-                false
-            }
-            Slot::Held { .. } => true,
-            // What is being loaded lands nowhere.
-            Slot::Loading(_) | Slot::Failed { .. } => only.is_some(),
+            Slot::Held { held, .. } => !wipe(held),
+            Slot::Loading { id, .. } => !concerned(*id),
+            Slot::Failed { .. } => only.is_some(),
         });
-        inner.lingering.retain(|weak| {
-            let Some(held) = weak.upgrade() else {
-                return false;
-            };
-            if concerned(&held) {
-                held.wipe();
-            }
-            !concerned(&held)
-        });
+        inner
+            .lingering
+            .retain(|weak| weak.upgrade().is_some_and(|held| !wipe(&held)));
     }
 
     pub(super) fn stats(&self) -> CacheStats {
@@ -205,7 +210,7 @@ impl Cache {
                 count(&self.counts.refused);
                 Found::Answer(Err(error.clone()))
             }
-            Slot::Loading(flight) => Found::Loading(flight.clone()),
+            Slot::Loading { flight, .. } => Found::Loading(flight.clone()),
             Slot::Held { .. } | Slot::Failed { .. } => Found::Nothing,
         }
     }
@@ -220,7 +225,8 @@ impl Cache {
         let now = self.clock.now();
         let mut inner = self.write();
         let wanted = matches!(
-            inner.slots.get(key), Some(Slot::Loading(current)) if Arc::ptr_eq(current, flight)
+            inner.slots.get(key),
+            Some(Slot::Loading { flight: current, .. }) if Arc::ptr_eq(current, flight)
         );
         match answer {
             Ok(held) if wanted => {
@@ -260,14 +266,14 @@ impl Cache {
                 .filter_map(|(key, slot)| match slot {
                     Slot::Held { used, .. } => Some((used.load(Ordering::Relaxed), *key)),
                     Slot::Failed { .. } => Some((0, *key)),
-                    Slot::Loading(_) => None,
+                    Slot::Loading { .. } => None,
                 })
                 .min();
             let Some((_, victim)) = victim else {
                 return;
             };
             if let Some(Slot::Held { held, .. }) = inner.slots.remove(&victim) {
-                inner.lingering.push(Arc::downgrade(&held));
+                inner.linger(&held);
                 count(&self.counts.evicted);
             }
         }
@@ -290,6 +296,16 @@ impl Cache {
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Inner> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn linger(&mut self, held: &Arc<Held>) {
+        if self.lingering.len() >= self.prune_at {
+            self.lingering.retain(|weak| weak.strong_count() > 0);
+            self.prune_at = MIN_PRUNE.max(2 * self.lingering.len());
+        }
+        self.lingering.push(Arc::downgrade(held));
     }
 }
 
@@ -361,7 +377,7 @@ fn drop_expired(inner: &mut Inner, now: Duration) -> Option<Duration> {
     inner.slots.retain(|_, slot| match slot {
         Slot::Held { held, .. } => keep(held),
         Slot::Failed { until, .. } => now < *until,
-        Slot::Loading(_) => true,
+        Slot::Loading { .. } => true,
     });
     inner
         .lingering
@@ -377,4 +393,65 @@ fn nanos(at: Duration) -> u64 {
     u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)
 }
 
+const MIN_PRUNE: usize = 64;
 const SWEEP_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::keys::held::Keys;
+    use crate::keys::testing::ManualClock;
+    use crate::secret::Secret;
+
+    const BUCKET: BucketId = BucketId([1; 16]);
+
+    fn cache() -> (Cache, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::default());
+        let limits = Limits {
+            capacity: 8,
+            failure_ttl: Duration::from_secs(1),
+            wait: Duration::from_secs(2),
+        };
+        (Cache::new(limits, clock.clone()), clock)
+    }
+
+    fn held(clock: &Arc<ManualClock>, generation: u32) -> Held {
+        let secret = Secret::random().unwrap();
+        let (keys, _) = Keys::derive(&secret, BUCKET, generation).unwrap();
+        let (ttl, clock) = (Duration::from_secs(300), clock.clone());
+        Held::new(BUCKET, generation, keys, ttl, clock, Arc::default(), 1)
+    }
+
+    #[test]
+    fn what_is_purged_while_it_is_loaded_is_wiped_when_it_lands() {
+        let (cache, clock) = cache();
+        let load = |key: u8, generation, purged| {
+            cache.get(&[key; 32], (BUCKET, generation), || {
+                cache.purge(purged);
+                Ok(held(&clock, generation))
+            })
+        };
+        let is_usable = |held: &Held| held.with(|_| Ok(())).is_ok();
+        let kept = load(1, 1, Some((BUCKET, 2))).unwrap();
+        assert!(is_usable(&kept), "another's purge");
+        let gone = load(2, 2, Some((BUCKET, 2))).unwrap();
+        assert!(!is_usable(&gone));
+        assert!(is_usable(&kept));
+        assert_eq!(cache.stats().held, 1);
+        let gone = load(3, 3, None).unwrap();
+        assert!(!is_usable(&gone) && !is_usable(&kept));
+        assert_eq!(cache.stats().held, 0);
+    }
+
+    /// The direct tier watches a key for every object; those that are gone leave nothing.
+    #[test]
+    fn watched_keys_that_are_gone_do_not_pile_up() {
+        let (cache, clock) = cache();
+        for _ in 0..1000 {
+            cache.watch(&Arc::new(held(&clock, 0)));
+        }
+        assert!(cache.write().lingering.len() <= MIN_PRUNE);
+    }
+}

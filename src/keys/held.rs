@@ -151,34 +151,32 @@ impl Held {
             .map_err(|_| KeyError::Exhausted)
     }
 
-    /// Whether this is the principal's first use of this load. Beyond [`MAX_PRINCIPALS`] every use
-    /// is a first one: the trail then says too much rather than too little.
-    pub(super) fn is_first_use(&self, principal: &str) -> bool {
-        let seen = |set: &HashSet<Box<str>>| set.contains(principal);
-        if seen(
-            &self
-                .principals
-                .read()
-                .unwrap_or_else(PoisonError::into_inner),
-        ) {
-            return false;
-        }
-        let mut principals = self
-            .principals
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        if seen(&principals) {
-            return false;
-        }
+    /// Whether this principal's use of this load is on record. Beyond [`MAX_PRINCIPALS`] none is
+    /// remembered: the trail then says too much rather than too little.
+    pub(super) fn is_use_recorded(&self, principal: &str) -> bool {
+        let principals = self.principals.read();
+        principals
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(principal)
+    }
+
+    /// Remembers that it is.
+    pub(super) fn use_is_recorded(&self, principal: &str) {
+        let principals = self.principals.write();
+        let mut principals = principals.unwrap_or_else(PoisonError::into_inner);
         if principals.len() < MAX_PRINCIPALS {
             principals.insert(principal.into());
         }
-        true
     }
 
-    /// Whether an alarm about this load's state is the first; the others would say the same.
-    pub(super) fn is_first_alarm(&self) -> bool {
-        !self.alarmed.swap(true, Ordering::Relaxed)
+    /// Whether an alarm about this load's state is on record; others would say the same.
+    pub(super) fn is_alarm_recorded(&self) -> bool {
+        self.alarmed.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that it is.
+    pub(super) fn alarm_is_recorded(&self) {
+        self.alarmed.store(true, Ordering::Relaxed);
     }
 }
 

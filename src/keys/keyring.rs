@@ -489,9 +489,10 @@ impl Keyring {
                 return Err(KeyError::UnwrapOnly);
             }
         }
-        if held.is_first_use(request.principal) {
+        if !held.is_use_recorded(request.principal) {
             let subject = Subject::of(record, request.principal);
             self.roots.record(subject.event(name::USE_KEY))?;
+            held.use_is_recorded(request.principal);
         }
         Ok(held)
     }
@@ -514,7 +515,8 @@ impl Keyring {
             self.cache.watch(&held);
             return Ok(held);
         }
-        self.cache.get(&cache_key(record, &usable), load)
+        let id = (record.bucket, record.generation);
+        self.cache.get(&cache_key(record, &usable), id, load)
     }
 
     /// Asks one root after the other until a secret is the record's.
@@ -535,13 +537,19 @@ impl Keyring {
     }
 
     fn hold(&self, record: &BucketKeyRecord, keys: Keys) -> Held {
+        // A key of the direct tier wraps for one object and is not loaded to wrap again.
+        let wraps = if record.generation == 0 {
+            Arc::default()
+        } else {
+            self.counters.of(record.bucket, record.generation)
+        };
         Held::new(
             record.bucket,
             record.generation,
             keys,
             self.config.clock.now() + self.config.ttl,
             self.config.clock.clone(),
-            self.counters.of(record.bucket, record.generation),
+            wraps,
             self.config.wrap_limit,
         )
     }
@@ -553,7 +561,7 @@ impl Keyring {
         request: &Request<'_>,
         reason: &'static str,
     ) -> Result<(), KeyError> {
-        if !held.is_first_alarm() {
+        if held.is_alarm_recorded() {
             return Ok(());
         }
         let subject = Subject {
@@ -564,7 +572,9 @@ impl Keyring {
         let mut event = subject.event(name::KEY_STATE_ALARM);
         event.outcome = Outcome::Failure("StateConflict");
         event.details.push(("reason", reason.into()));
-        self.roots.record(event)
+        self.roots.record(event)?;
+        held.alarm_is_recorded();
+        Ok(())
     }
 }
 

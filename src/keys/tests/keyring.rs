@@ -371,7 +371,30 @@ fn a_disabled_master_version_opens_nothing_not_even_from_the_cache() {
     .unwrap();
 }
 
-/// F-73.
+/// What a request may be opened by is part of what is cached for it, failures too.
+#[test]
+fn a_failure_under_one_policy_is_not_another_policys_failure() {
+    let rig = Rig::new(2);
+    let record = rig.record();
+    rig.roots[0].set_fault(Fault::Unavailable);
+    let second_stopped = MasterStates::new([MasterVersionState {
+        root: RootId([2; 16]),
+        version: 1,
+        rev: 1,
+        state: KeyState::Disabled,
+    }]);
+    let request = Request {
+        masters: Some(&second_stopped),
+        ..Request::new(Purpose::Wrap)
+    };
+    let answer = rig.ring.bucket_key_for(&record, &request);
+    assert!(answer.unwrap_err().is_transient());
+    works(&rig.get(&record).unwrap()).unwrap();
+    let answer = rig.ring.bucket_key_for(&record, &request);
+    assert!(answer.unwrap_err().is_transient(), "nor is its success");
+}
+
+/// F-74.
 #[test]
 fn the_state_of_a_master_version_is_authentic_or_refused() {
     let rig = Rig::new(1);
@@ -640,13 +663,13 @@ fn a_failed_hsm_call_is_on_record_as_failed() {
     }
 }
 
-/// No line, no key.
+/// No line, no key: whichever of the lines it is.
 #[test]
 fn a_key_whose_use_cannot_be_recorded_is_not_released() {
-    struct Full;
+    struct Full(&'static str);
     impl Sink for Full {
         fn record(&self, event: Event) -> Result<(), AuditError> {
-            if event.name == name::PROBE_KEY {
+            if event.name != self.0 {
                 return Ok(());
             }
             Err(AuditError::Ended {
@@ -656,14 +679,31 @@ fn a_key_whose_use_cannot_be_recorded_is_not_released() {
     }
     let rig = Rig::new(1);
     let record = rig.record();
-    let deaf = Keyring::new(
-        dynamic(&rig.roots),
-        Arc::new(Full),
-        KeyringConfig::default(),
-    )
-    .unwrap();
-    let answer = deaf.bucket_key(&record, None, Purpose::Unwrap);
-    assert!(matches!(answer, Err(KeyError::Audit(_))));
-    let made = deaf.create_bucket_key(BUCKET, 2, "");
-    assert!(matches!(made, Err(KeyError::Audit(_))));
+    let ring_without = |name| {
+        let config = KeyringConfig::default();
+        Keyring::new(dynamic(&rig.roots), Arc::new(Full(name)), config)
+    };
+    assert!(matches!(
+        ring_without(name::PROBE_KEY),
+        Err(KeyError::Audit(_))
+    ));
+    for name in [name::DECRYPT, name::USE_KEY] {
+        let ring = ring_without(name).unwrap();
+        for _ in 0..2 {
+            let answer = ring.bucket_key(&record, None, Purpose::Unwrap);
+            assert!(matches!(answer, Err(KeyError::Audit(_))), "{name}");
+        }
+    }
+    for name in [name::GENERATE_RANDOM, name::ENCRYPT, name::CREATE_KEY] {
+        let made = ring_without(name).unwrap().create_bucket_key(BUCKET, 2, "");
+        assert!(matches!(made, Err(KeyError::Audit(_))), "{name}");
+    }
+    rig.roots[0].rotate();
+    let moved = ring_without(name::RE_ENCRYPT).unwrap().rewrap(&record, "");
+    assert!(matches!(moved, Err(KeyError::Audit(_))));
+    let stopped =
+        ring_without(name::DISABLE_KEY)
+            .unwrap()
+            .set_state(&record, KeyState::Disabled, "");
+    assert!(matches!(stopped, Err(KeyError::Audit(_))));
 }
