@@ -27,13 +27,17 @@ class Slow:
             # Below TLS from here on: a record must be whole before TLS gives out a byte of it.
             self.tick()
         self.socket.settimeout(0)
+        # Unlike `select`, good for any number of files.
+        self.poll = select.poll()
+        self.poll.register(self.socket, select.POLLIN)
 
     def tick(self):
         """False if the daemon ended it."""
         try:
             if self.uploads:
                 self.socket.sendall(b"x")
-                return not select.select([self.socket], [], [], 0)[0]
+                # An answer before the body is whole is a refusal.
+                return not self.poll.poll(0)
             return socket.socket.recv(self.socket, 1) != b""
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return True
