@@ -22,9 +22,9 @@ from daemon import Daemon  # noqa: E402
 
 CUSTOMER = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
 PARTS = {
-    "sealed data": ["blobs", "catalog.db*"],
-    "wrapped keys": ["keys.db*"],
-    "token": ["token", "tokens", "softhsm*"],
+    "sealed data": ["data", "catalog"],
+    "wrapped keys": ["keys"],
+    "token": ["token"],
 }
 
 
