@@ -125,18 +125,6 @@ pub(crate) struct S3 {
     pub(crate) domain: Option<String>,
     /// Accept writes under customer keys (SSE-C) on every bucket.
     pub(crate) customer_keys: bool,
-    /// Whose answers to give where services differ.
-    pub(crate) compat: Compat,
-}
-
-/// Whose answers to give where services differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Compat {
-    /// Those of the original service.
-    Aws,
-    /// Those of the Ceph gateway.
-    Ceph,
 }
 
 /// What one client, or all of them, may take. Times in seconds; 0 switches a limit off.
@@ -365,7 +353,6 @@ impl Default for S3 {
             region: "us-east-1".into(),
             domain: None,
             customer_keys: false,
-            compat: Compat::Aws,
         }
     }
 }

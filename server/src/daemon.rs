@@ -44,7 +44,9 @@ pub(crate) fn run(
         settings: config.s3.clone(),
         metrics: metrics.clone(),
     };
-    let front = Front::new(s3::service(Arc::new(state)), metrics.clone(), &limits);
+    let s3 = s3::service(Arc::new(state))
+        .map_err(|error| Failure::usage(format!("[s3] domain: {error}")))?;
+    let front = Front::new(s3, metrics.clone(), &limits);
     let listener = Listener::new(sockets.s3, tls, front, limits, metrics.clone());
     let admin = Admin {
         metrics: metrics.clone(),

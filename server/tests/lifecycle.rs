@@ -238,6 +238,24 @@ fn serve_refuses_what_cannot_be_right_and_says_what_to_do() {
 }
 
 #[test]
+fn buckets_are_reached_by_host_name_where_a_domain_is_set() {
+    let daemon = Daemon::start_with("[s3]\ndomain = \"s3.test\"\n");
+    assert_eq!(daemon.request("PUT", "/bucket", &[], b"").status, 200);
+    assert_eq!(
+        daemon
+            .request("PUT", "/bucket/key", &[], b"plaintext")
+            .status,
+        200
+    );
+    let host = [("host", "bucket.s3.test")];
+    let reply = daemon.request("GET", "/key", &host, b"");
+    assert_eq!(
+        (reply.status, reply.body.as_slice()),
+        (200, b"plaintext".as_slice())
+    );
+}
+
+#[test]
 fn a_small_locked_memory_limit_is_refused_with_what_to_set() {
     let mut daemon = Daemon::start();
     daemon.stop();

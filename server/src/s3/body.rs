@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 
 use super::checksums::BodyChecks;
 use super::errors::{error, from_vault};
+use crate::listener::body::BodyError;
 use crate::metrics::Metrics;
 
 /// Plaintext that any stream may hold: one segment.
@@ -154,6 +155,12 @@ impl Worker {
 fn body_error(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> S3Error {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(cause);
     while let Some(cause) = source {
+        if let Some(BodyError::Stalled(_)) = cause.downcast_ref() {
+            return error(
+                S3ErrorCode::RequestTimeout,
+                "Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed.",
+            );
+        }
         if cause.is::<BodySizeLimitExceeded>() {
             return error(
                 S3ErrorCode::EntityTooLarge,

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::dto::*;
+use s3s::host::{DomainError, SingleDomain};
 use s3s::service::S3ServiceBuilder;
 use s3s::{S3, S3Request, S3Response, S3Result};
 use strongroom::vault::Vault;
@@ -39,18 +40,25 @@ pub(crate) struct AppState {
 }
 
 /// Builds the S3 service over the state; every request is authenticated, none is let in without.
-pub(crate) fn service(state: Arc<AppState>) -> Wire {
+///
+/// # Errors
+/// The domain of the settings is not one.
+pub(crate) fn service(state: Arc<AppState>) -> Result<Wire, DomainError> {
     let mut builder = S3ServiceBuilder::new(Face {
         state: Arc::clone(&state),
     });
     builder.set_auth(Auth(Arc::clone(&state.users)));
+    if let Some(domain) = &state.settings.domain {
+        // Other hosts, addresses among them, go on meaning path-style.
+        builder.set_host(SingleDomain::new(domain)?.with_cname_fallback(false));
+    }
     builder.set_access(access::Access { state });
     let mut config = S3Config::default();
     config.xml_max_body_size = 2 << 20;
     config.aws_chunked_stream_max_chunk_size = 16 << 20;
     config.form_max_fields_size = 1 << 20;
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    Wire::new(builder.build())
+    Ok(Wire::new(builder.build()))
 }
 
 /// The operations; what is not here answers NotImplemented.

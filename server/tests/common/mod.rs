@@ -67,8 +67,13 @@ impl Daemon {
             daemon.stop();
             let file = daemon.dir.join("strongroom.toml");
             let text = std::fs::read_to_string(&file).unwrap();
-            let text = text.split("[limits]").next().unwrap();
-            std::fs::write(&file, format!("{text}\n{settings}\n")).unwrap();
+            let text = text.split("[s3]").next().unwrap();
+            let s3 = if settings.contains("[s3]") {
+                ""
+            } else {
+                "[s3]\ncustomer_keys = true\n"
+            };
+            std::fs::write(&file, format!("{text}\n{s3}{settings}\n")).unwrap();
         }
         daemon.spawn();
         daemon
@@ -348,7 +353,7 @@ fn sign(
         .iter()
         .map(|(name, value)| (name.to_ascii_lowercase(), (*value).to_owned()))
         .collect();
-    all.insert("host".into(), host.into());
+    all.entry("host".into()).or_insert_with(|| host.into());
     all.insert("x-amz-date".into(), now.clone());
     all.insert("x-amz-content-sha256".into(), "UNSIGNED-PAYLOAD".into());
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
