@@ -10,14 +10,14 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::s3::Wire;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::header::{CONNECTION, HeaderValue};
+use http::header::{CONNECTION, EXPECT, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::config::Limits;
 use crate::listener::ConnInfo;
-use crate::listener::body::{Pace, Paced};
+use crate::listener::body::{Pace, Paced, Returned, drain};
 use crate::metrics::{Cut, Metrics};
 
 /// The S3 service with everything around it; one per daemon, cheap to clone.
@@ -85,7 +85,12 @@ impl Front {
         });
         let customer_key = carries_customer_key(&request);
         let target = format!("{} {}", request.method(), request.uri().path());
+        // A client that waits for leave to send its body sends nothing after an answer.
+        let waits = request.headers().contains_key(EXPECT);
+        let mut unread = None;
         let mut request = request.map(|body| {
+            let (body, back) = Returned::new(body);
+            unread = Some(back);
             let facts = Arc::clone(&facts);
             let count = move |bytes| {
                 facts.received.fetch_add(bytes, Ordering::Relaxed);
@@ -111,6 +116,11 @@ impl Front {
                 response
             }
         };
+        if let Some(Ok(body)) = unread.map(|mut back| back.try_recv())
+            && !(waits && facts.received.load(Ordering::Relaxed) == 0)
+        {
+            drain(body).await;
+        }
         if customer_key {
             response.headers_mut().insert(CONNECTION, CLOSE);
         }

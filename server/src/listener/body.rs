@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
 /// The least a body must bring: `bytes` in each `window` of waiting.
@@ -50,6 +52,85 @@ pin_project_lite::pin_project! {
         on_stall: Box<dyn Fn() + Send + Sync>,
     }
 }
+
+pin_project_lite::pin_project! {
+    /// Hands the body back when its reader drops it before the end, so that the rest can be drained.
+    pub(crate) struct Returned<B: Unpin> {
+        inner: Option<B>,
+        unread: Option<oneshot::Sender<B>>,
+    }
+
+    impl<B: Unpin> PinnedDrop for Returned<B> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if let (Some(body), Some(unread)) = (this.inner.take(), this.unread.take()) {
+                // Nobody waits for it when the connection is gone.
+                let _ = unread.send(body);
+            }
+        }
+    }
+}
+
+impl<B: Body + Unpin> Returned<B> {
+    /// The body, and where it comes back to.
+    pub(crate) fn new(body: B) -> (Self, oneshot::Receiver<B>) {
+        let (unread, back) = oneshot::channel();
+        let returned = Returned {
+            inner: Some(body),
+            unread: Some(unread),
+        };
+        (returned, back)
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Returned<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.project();
+        let Some(inner) = this.inner else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(Pin::new(inner).poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) {
+            *this.inner = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// Reads what is left of a body that was answered before it was read, within limits: a client that
+/// still sends would otherwise find the connection closed and never see the answer.
+pub(crate) async fn drain<B: Body<Data = Bytes> + Unpin>(mut body: B) {
+    let mut left = DRAINED_BYTES;
+    let rest = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Past the time or the bytes the connection is closed, as it would have been at once.
+    let _ = tokio::time::timeout(DRAINED_FOR, rest).await;
+}
+
+const DRAINED_BYTES: usize = 1 << 20;
+const DRAINED_FOR: Duration = Duration::from_secs(2);
 
 impl<B> Paced<B> {
     /// No pace: any slowness is accepted.
@@ -136,7 +217,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use futures::StreamExt;
-    use http_body_util::{BodyExt, StreamBody};
+    use http_body_util::StreamBody;
 
     fn trickle(
         bytes: usize,
@@ -196,5 +277,29 @@ mod tests {
             body.frame().await.unwrap(),
             Err(BodyError::Stalled(_))
         ));
+    }
+
+    #[tokio::test]
+    async fn what_a_reader_leaves_comes_back_and_is_drained_to_its_bound() {
+        let (mut body, mut back) = Returned::new(Box::pin(trickle(1000, Duration::ZERO, 3)));
+        assert!(body.frame().await.is_some());
+        drop(body);
+        let mut rest = back.try_recv().unwrap();
+        assert_eq!(
+            rest.frame()
+                .await
+                .unwrap()
+                .unwrap()
+                .into_data()
+                .unwrap()
+                .len(),
+            1000
+        );
+        drain(rest).await;
+
+        let (mut whole, mut back) = Returned::new(Box::pin(trickle(1000, Duration::ZERO, 1)));
+        while whole.frame().await.is_some() {}
+        drop(whole);
+        assert!(back.try_recv().is_err());
     }
 }
