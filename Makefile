@@ -33,10 +33,15 @@ build:
 serve: setup
 	$(STRONGROOM) dev --dir $(DIR) --listen $(ADDR)
 
+# One release build serves tests, doctests, benchmarks and the scripts: the same packages and features each time.
+ALL := --release --workspace --all-features $(CARGO_SERVER_FLAGS)
+
 test:
 	.ci/setup test
-	$(MAKE) --no-print-directory lint docs build tests bench-smoke two-of-three tour
-	tests/crash/run.sh --share
+	$(MAKE) --no-print-directory lint docs tests bench-smoke
+	tests/two_of_three.py
+	tests/tour.py README.md
+	CRASH_OPS=$(TARGET)/release/examples/crash_ops tests/crash/run.sh --share
 
 # The library alone with no feature, its own, and all; then the workspace.
 lint:
@@ -49,14 +54,14 @@ docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 
 tests:
-	cargo test --doc --release --all-features
-	cargo nextest run --release --workspace --all-features $(CARGO_SERVER_FLAGS)
+	cargo nextest run $(ALL)
+	cargo test --doc $(ALL)
 
 bench:
 	cargo bench --all-features
 
 bench-smoke:
-	cargo bench --all-features -- --test
+	cargo bench --workspace --all-features $(CARGO_SERVER_FLAGS) --bench '*' -- --test
 
 tour: build
 	tests/tour.py README.md
