@@ -9,7 +9,7 @@ use super::error::ObjectError;
 use super::plain::wipe;
 use crate::format::{OpenKeys, SEALED_SEGMENT_LEN, SEGMENT_LEN, SealKeys};
 
-/// Runs of fewer segments stay on the calling thread.
+/// Runs of fewer segments stay on the calling thread: measured with two cores, from 256 KiB on waking another one pays.
 pub(super) const PARALLEL_FROM: usize = 4;
 
 /// Seals `plain`, whole segments of which none is the last, into `out` of exactly the sealed length.

@@ -8,6 +8,9 @@ mod adapters;
 mod batch;
 mod error;
 mod file;
+#[cfg(feature = "mmap")]
+#[allow(unsafe_code)]
+mod mapping;
 mod opener;
 mod plain;
 mod sealer;
