@@ -10,23 +10,17 @@ use strongroom::hsm::{HsmConfig, HsmMasterKey, PinSource};
 use strongroom::id::RootId;
 use strongroom::keys::{Keyring, KeyringConfig};
 
-fn main() -> Result<(), Box<dyn Error>> {
+type Outcome = Result<(), Box<dyn Error>>;
+
+fn main() -> Outcome {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.as_slice() {
         [module, token, pin_file, root] => run(Path::new(module), token, pin_file.as_ref(), root),
-        _ => Err(
-            "usage: embed MODULE TOKEN PIN_FILE ROOT (hsm-config/provision.sh makes a token)"
-                .into(),
-        ),
+        _ => Err("usage: embed MODULE TOKEN PIN_FILE ROOT".into()),
     }
 }
 
-pub(crate) fn run(
-    module: &Path,
-    token: &str,
-    pin_file: &Path,
-    root: &str,
-) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(module: &Path, token: &str, pin_file: &Path, root: &str) -> Outcome {
     let root = RootId(u128::from_str_radix(root, 16)?.to_be_bytes());
     let pin = PinSource::File(pin_file.to_owned());
     let master = HsmMasterKey::open(HsmConfig::new(module, token, pin, root))?;
