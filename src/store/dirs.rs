@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::StoreError;
 
-/// Makes a directory and its missing ancestors, for the owner alone, and makes every new name durable.
+/// Makes a directory and its missing ancestors, for the owner alone, and makes the names durable; also the name of
+/// one that is there already, since whoever made it may have been killed before its sync.
 ///
 /// # Errors
 /// [`StoreError::Io`], [`StoreError::Full`].
@@ -15,13 +16,15 @@ pub fn make_dir(path: &Path) -> Result<(), StoreError> {
     let failed = |error: io::Error| {
         StoreError::from_io(&format!("make directory {}", path.display()), &error)
     };
-    if path.is_dir() {
-        return Ok(());
-    }
     let parent = parent_of(path);
-    if !parent.is_dir() {
-        make_dir(parent)?;
+    if path.is_dir() {
+        return match File::open(parent) {
+            // We could not have made anything in there.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            _ => sync_dir(parent),
+        };
     }
+    make_dir(parent)?;
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         made => made.map_err(failed)?,

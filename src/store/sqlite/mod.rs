@@ -15,6 +15,7 @@ pub use catalog::SqliteCatalog;
 pub use keys::SqliteKeys;
 
 use std::fs::OpenOptions;
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -166,14 +167,20 @@ fn lock_path(path: &Path) -> PathBuf {
 }
 
 fn open_to_write(path: &Path, schema: &Schema) -> Result<Connection, StoreError> {
-    // Made here for its mode, which SQLite copies to the log and the index of the log.
-    OpenOptions::new()
+    // A new file is made here for its mode, which SQLite copies to the log and the index of the log. One that is
+    // there is not touched: to close any handle on it would end the locks of every connection of this process.
+    let made = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(false)
+        .create_new(true)
         .mode(0o600)
-        .open(path)
-        .map_err(|error| StoreError::from_io(&format!("open {}", path.display()), &error))?;
+        .open(path);
+    match made {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            let what = format!("make {}", path.display());
+            return Err(StoreError::from_io(&what, &error));
+        }
+        _ => {}
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let prepare = || {
         let connection = Connection::open_with_flags(path, flags)?;

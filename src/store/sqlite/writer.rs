@@ -156,10 +156,24 @@ struct Group {
 
 impl Group {
     fn run(mut self, waiting: &Receiver<Job>) {
+        let (mut expected, mut patience) = (1, Duration::ZERO);
         while let Ok(first) = waiting.recv() {
             let mut batch = vec![first];
             batch.extend(waiting.try_iter().take(MAX_BATCH - 1));
+            // The callers of a group come back one after another. Without a moment's patience the first of them
+            // would take a sync for himself and leave the others to the next. Who comes alone does not wait.
+            let end = Instant::now() + patience;
+            while batch.len() < expected {
+                let left = end.saturating_duration_since(Instant::now());
+                match waiting.recv_timeout(left) {
+                    Ok(job) => batch.push(job),
+                    Err(_) => break,
+                }
+            }
+            expected = batch.len();
+            let began = Instant::now();
             self.serve(batch);
+            patience = (began.elapsed() / 8).min(MAX_PATIENCE);
         }
     }
 
@@ -303,6 +317,8 @@ impl Group {
 
 /// Requests in one transaction at most.
 const MAX_BATCH: usize = 512;
+/// How long a group waits for the callers of the last one, at most.
+const MAX_PATIENCE: Duration = Duration::from_millis(2);
 /// A log longer than this is moved into the database.
 const LOG_BYTES: u64 = 4 << 20;
 /// How long a statement waits for a lock that another process holds.
