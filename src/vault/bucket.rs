@@ -71,10 +71,11 @@ impl Vault {
         Ok(self.stores.catalog.buckets(after, limit)?)
     }
 
-    /// Deletes an empty bucket and its documents; its key is shredded, now or, if the key store is away, later.
+    /// Deletes an empty bucket and its documents, and shreds its key.
     ///
     /// # Errors
-    /// [`VaultError::NoSuchBucket`], [`VaultError::BucketNotEmpty`], [`VaultError::ReadOnly`].
+    /// [`VaultError::NoSuchBucket`], [`VaultError::BucketNotEmpty`], [`VaultError::ReadOnly`]; with
+    /// [`VaultError::OutcomeUnknown`] it may be deleted and its key not shredded yet, which the background work does.
     pub fn delete_bucket(&self, name: &str) -> Result<(), VaultError> {
         self.check_writable()?;
         let deleted = self.stores.catalog.delete_bucket(name);
@@ -83,9 +84,11 @@ impl Vault {
             DeleteBucketError::NotEmpty => VaultError::BucketNotEmpty(name.to_owned()),
             DeleteBucketError::Store(error) => error.into(),
         })?;
-        // What fails here, the next pass of the background work does: the bucket is on the catalog's list.
-        let _ = self.shred_deleted_bucket(id);
-        Ok(())
+        self.shred_deleted_bucket(id).map_err(|error| {
+            VaultError::OutcomeUnknown(format!(
+                "the bucket is deleted, its key is not shredded yet: {error}"
+            ))
+        })
     }
 
     pub(super) fn shred_deleted_bucket(&self, id: BucketId) -> Result<(), StoreError> {

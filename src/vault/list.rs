@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::read::Found;
 use super::types::{ListRequest, ListedItem, ListedObject, Listing, Stat};
 use super::{Vault, VaultError, check_key};
 use crate::format::NamedList;
@@ -28,6 +29,7 @@ impl Vault {
         let items = page.items.into_iter().map(|item| match item {
             ListItem::Prefix(prefix) => ListedItem::Prefix(prefix),
             ListItem::Object(object) => {
+                // One that does not exist shows when the object is opened: a listing goes on.
                 let mode = Mode::from_code(object.mode).unwrap_or(Mode::Managed);
                 ListedItem::Object(ListedObject {
                     attrs: keys.open(mode, object.generation, object.instance, &object.attrs),
@@ -59,8 +61,12 @@ impl Vault {
                 key: key.to_vec(),
             });
         };
+        let found = Found { bucket, view };
+        let Some(mode) = Mode::from_code(found.view.row.mode) else {
+            return Err(self.damaged(&found, "its mode is none that exists".to_owned()));
+        };
+        let Found { bucket, view } = found;
         let row = view.row;
-        let mode = Mode::from_code(row.mode).unwrap_or(Mode::Managed);
         let mut keys = AttributeKeys::new(self, &bucket);
         Ok(Stat {
             attrs: keys.open(mode, row.generation, row.instance, &row.attrs),

@@ -125,7 +125,8 @@ impl Vault {
         let catalog = &self.stores.catalog;
         let now = now_ms();
         let dead = catalog.dead_incarnations(now)?;
-        if dead.is_empty() && self.swept.load(Ordering::Acquire) {
+        let first = !self.swept.load(Ordering::Acquire);
+        if dead.is_empty() && !first {
             return Ok(());
         }
         let mine = catalog.task_lease(SWEEP, self.incarnation(), now, self.lease_ms())?;
@@ -137,7 +138,7 @@ impl Vault {
         for incarnation in &dead {
             self.sweep_records(*incarnation, done)?;
         }
-        self.sweep_blobs(now, done)?;
+        self.sweep_blobs(now, first, done)?;
         for incarnation in dead {
             catalog.close(incarnation)?;
             done.closed += 1;
@@ -175,8 +176,15 @@ impl Vault {
         }
     }
 
-    fn sweep_blobs(&self, now: u64, done: &mut Maintenance) -> Result<(), StoreError> {
-        let mut over = Over::new(self, now);
+    /// Blobs of dead incarnations; in the first sweep also those of closed ones, some of which a power cut may have
+    /// brought back.
+    fn sweep_blobs(
+        &self,
+        now: u64,
+        closed_too: bool,
+        done: &mut Maintenance,
+    ) -> Result<(), StoreError> {
+        let mut over = Over::new(self, now, closed_too);
         for shard in 0..=u8::MAX {
             for blob in self.stores.blobs.list(shard)? {
                 if over.is_over(incarnation_of(blob))?
@@ -220,14 +228,16 @@ impl Vault {
 struct Over<'a> {
     vault: &'a Vault,
     now: u64,
+    closed_too: bool,
     known: HashMap<u64, bool>,
 }
 
 impl<'a> Over<'a> {
-    fn new(vault: &'a Vault, now: u64) -> Self {
+    fn new(vault: &'a Vault, now: u64, closed_too: bool) -> Self {
         Self {
             vault,
             now,
+            closed_too,
             known: HashMap::new(),
         }
     }
@@ -237,7 +247,11 @@ impl<'a> Over<'a> {
             return Ok(*over);
         }
         let standing = self.vault.stores.catalog.standing(incarnation, self.now)?;
-        let over = matches!(standing, Standing::Dead | Standing::Closed);
+        let over = match standing {
+            Standing::Dead => true,
+            Standing::Closed => self.closed_too,
+            Standing::Live | Standing::Unknown => false,
+        };
         self.known.insert(incarnation, over);
         Ok(over)
     }

@@ -21,7 +21,8 @@ use crate::id::{BlobId, InstanceId};
 use crate::keys::{BucketKey, Context, DataKey, RecordState};
 use crate::object::{BlobSealer, BlobSummary};
 use crate::store::{
-    BlobRef, BlobWriter, Bucket, Commit, CommitError, Locator, NewKeyRecord, ObjectRow, StoreError,
+    BlobRef, BlobWriter, Bucket, Commit, CommitError, Locator, NewKeyRecord, ObjectRow,
+    Precondition, StoreError,
 };
 
 impl Vault {
@@ -198,6 +199,7 @@ impl PutStream {
         self.vault.check_writable()?;
         // Rights and generation as they are now, not as they were when the body began.
         self.bucket = self.vault.same_bucket(&self.bucket)?;
+        self.check(request.precondition)?;
         let bucket_key = self.vault.key_to_wrap(&self.bucket, &self.principal)?;
         let layout = Layout::of_one_blob(&self.head, &summary)?;
         let attrs = self.seal_attrs(&bucket_key, &request.attrs)?;
@@ -252,6 +254,24 @@ impl PutStream {
             replaced,
             length: summary.plain_len,
         })
+    }
+
+    /// Whether the precondition holds now. The commit decides; but a write that fails already needs no key record, which
+    /// would have to be shredded again.
+    fn check(&self, precondition: Precondition) -> Result<(), VaultError> {
+        if precondition == Precondition::None {
+            return Ok(());
+        }
+        let visible = self
+            .vault
+            .stores
+            .catalog
+            .object(self.bucket.id, &self.key)?;
+        if precondition.holds(visible.map(|view| view.row.instance)) {
+            Ok(())
+        } else {
+            Err(VaultError::PreconditionFailed)
+        }
     }
 
     /// Seals the last segment. Afterwards all of the object is in the blob, or all of it in `sealed`.

@@ -238,6 +238,8 @@ def everything(options, binary, base):
         results = itertools.chain(pool.imap_unordered(try_point, jobs), pool.imap_unordered(try_pair, pairs))
         for _, how, met, error in results:
             tried["not reached" if met == "not reached" else how] += 1
+            if sum(tried.values()) % 1000 == 0:
+                print(f"{sum(tried.values())} of {len(jobs) + len(pairs)} tried", flush=True)
             if error:
                 errors.append(error)
                 print("WRONG", error, flush=True)

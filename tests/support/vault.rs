@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use strongroom::audit::NullSink;
@@ -145,6 +146,15 @@ pub fn read(vault: &Arc<Vault>, request: OpenRequest<'_>) -> Result<Vec<u8>, Vau
         assert_eq!(tag, etag(&body), "the attributes belong to the body");
     }
     Ok(body)
+}
+
+/// Sets a flag when dropped, so that threads that look at it end also when a test panics.
+pub struct Ends<'a>(pub &'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// Bytes in which no stretch repeats soon.

@@ -2,6 +2,7 @@
 //! catalog that shows another row than it has.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use strongroom::id::{BlobId, BucketId, InstanceId};
 use strongroom::store::*;
@@ -81,6 +82,30 @@ impl Keys {
     fn tell(&self, step: &str) {
         (self.hook)(step);
     }
+
+    fn shred(&self, instances: &[InstanceId]) -> Result<(), StoreError> {
+        (self.hook)("before shred");
+        let result = self.inner.shred(instances);
+        (self.hook)("after shred");
+        result
+    }
+}
+
+/// A key store that cannot shred while it is `broken`.
+pub struct Unshredding {
+    pub inner: Arc<dyn KeyStore>,
+    pub broken: AtomicBool,
+}
+
+impl Unshredding {
+    fn tell(&self, _: &str) {}
+
+    fn shred(&self, instances: &[InstanceId]) -> Result<(), StoreError> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("broken by the test".to_owned()));
+        }
+        self.inner.shred(instances)
+    }
 }
 
 impl Watched {
@@ -150,7 +175,12 @@ impl BlobWriter for Writer {
     }
 }
 
-impl KeyStore for Keys {
+macro_rules! keys {
+    ($kind:ty) => {
+        impl KeyStore for $kind {
+            fn shred(&self, instances: &[InstanceId]) -> Result<(), StoreError> {
+                <$kind>::shred(self, instances)
+            }
     pass! {
         fn check(&self) -> Result<(), StoreError>;
         fn identity(&self) -> Result<StoreIdentity, StoreError>;
@@ -159,7 +189,6 @@ impl KeyStore for Keys {
         fn fetch(&self, instance: InstanceId) -> Result<KeyView, StoreError>;
         fn fetch_bucket(&self, bucket: BucketId, generation: u32) -> Result<KeyView, StoreError>;
         fn replace(&self, instance: InstanceId, expected: &[u8], generation: u32, new: &[u8]) -> Result<(), StoreError>;
-        fn shred(&self, instances: &[InstanceId]) -> Result<(), StoreError>;
         fn insert_bucket_key(&self, bucket: BucketId, generation: u32, record: &[u8]) -> Result<(), StoreError>;
         fn replace_bucket_key(&self, bucket: BucketId, generation: u32, expected: &[u8], new: &[u8]) -> Result<(), StoreError>;
         fn bucket_keys(&self, after: Option<(BucketId, u32)>, limit: usize) -> Result<Vec<(BucketId, u32, Vec<u8>)>, StoreError>;
@@ -167,7 +196,12 @@ impl KeyStore for Keys {
         fn put_master(&self, expected: Option<&MasterRow>, new: MasterRow) -> Result<(), StoreError>;
         fn scan(&self, by: ScanBy, after: Option<InstanceId>, limit: usize) -> Result<Vec<KeyRow>, StoreError>;
     }
+        }
+    };
 }
+
+keys!(Keys);
+keys!(Unshredding);
 
 macro_rules! catalog {
     ($kind:ty) => {

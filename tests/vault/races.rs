@@ -207,6 +207,7 @@ fn eight_writers_in_two_vaults_held_at_random_lose_nothing_that_was_acknowledged
     let end = Instant::now() + Duration::from_secs(6);
     let (mut acknowledged, mut lost_leases, mut swept) = (0, 0, 0);
     std::thread::scope(|scope| {
+        let ends = Ends(&over);
         let sweeping = scope.spawn(|| {
             let mut found = 0;
             while !over.load(Ordering::Relaxed) {
@@ -247,7 +248,7 @@ fn eight_writers_in_two_vaults_held_at_random_lose_nothing_that_was_acknowledged
                 );
             }
         }
-        over.store(true, Ordering::Relaxed);
+        drop(ends);
         swept = sweeping.join().unwrap();
     });
     println!("{acknowledged} acknowledged, {lost_leases} lost their lease, {swept} orphans swept");
@@ -366,4 +367,18 @@ fn what_a_live_writer_has_not_committed_yet_is_not_swept() {
         .commit(strongroom::vault::CommitRequest::default())
         .unwrap();
     assert!(get(&sweeper, "b", b"x").unwrap() == body);
+}
+
+#[test]
+fn a_write_whose_condition_fails_already_makes_no_key_record() {
+    let steps = steps_of(|vault| {
+        let failed = put_if(vault, "b", b"x", b"2", Precondition::Absent);
+        assert!(matches!(failed, Err(VaultError::PreconditionFailed)));
+    });
+    assert!(
+        !steps
+            .iter()
+            .any(|step| step.contains("insert") || step.contains("shred")),
+        "{steps:?}"
+    );
 }

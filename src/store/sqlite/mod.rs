@@ -186,14 +186,7 @@ fn open_to_write(path: &Path, schema: &Schema) -> Result<Connection, StoreError>
         let connection = Connection::open_with_flags(path, flags)?;
         settle(&connection)?;
         let version = version_of(&connection, schema)?;
-        // A switch that fails, as when an fsync of it does, is no error to SQLite: it stays with the old mode and says so.
-        let mode: String =
-            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
-        if mode != "wal" {
-            return Err(StoreError::Io(format!(
-                "the journal mode stays {mode:?}: no switch to WAL"
-            )));
-        }
+        switch_to_log(&connection)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "foreign_keys", true)?;
@@ -211,6 +204,23 @@ fn open_to_write(path: &Path, schema: &Schema) -> Result<Connection, StoreError>
     let connection = prepare().map_err(|error| error::in_file(path, error))?;
     sync_dir(parent_of(path))?;
     Ok(connection)
+}
+
+/// Switches to the write-ahead log. SQLite names the new mode in a row and commits the switch only when the statement is
+/// stepped past that row: who stops there takes a switch whose fsync failed for done, and writes on without a log.
+fn switch_to_log(connection: &Connection) -> Result<(), StoreError> {
+    let mut switch = connection.prepare("PRAGMA journal_mode = WAL")?;
+    let mut rows = switch.query([])?;
+    let mut mode = String::new();
+    while let Some(row) = rows.next()? {
+        mode = row.get(0)?;
+    }
+    if mode == "wal" {
+        return Ok(());
+    }
+    Err(StoreError::Io(format!(
+        "the journal mode stays {mode:?}: no switch to the log"
+    )))
 }
 
 fn open_to_read(path: &Path, outside: bool, schema: &Schema) -> Result<Connection, StoreError> {
