@@ -7,7 +7,7 @@ use crate::id::{BucketId, InstanceId, RootId};
 
 /// Event names. Where an operation has a name in the trails S3 users already read, it is that one.
 pub mod name {
-    /// A bucket key was made and wrapped under every root.
+    /// A bucket key was made and wrapped under every root it belongs to.
     pub const CREATE_KEY: &str = "CreateKey";
     /// An HSM unwrapped a bucket key.
     pub const DECRYPT: &str = "Decrypt";
@@ -17,12 +17,14 @@ pub mod name {
     pub const RE_ENCRYPT: &str = "ReEncrypt";
     /// An HSM gave random bytes.
     pub const GENERATE_RANDOM: &str = "GenerateRandom";
-    /// A bucket key may be used again.
+    /// A bucket key, or a root, may be used again.
     pub const ENABLE_KEY: &str = "EnableKey";
     /// A bucket key only opens from now on.
     pub const RESTRICT_KEY: &str = "RestrictKey";
-    /// A bucket key may not be used until it is enabled.
+    /// A bucket key, or a root, may not be used until it is enabled.
     pub const DISABLE_KEY: &str = "DisableKey";
+    /// A root may not be used, and is to be destroyed.
+    pub const SCHEDULE_KEY_DELETION: &str = "ScheduleKeyDeletion";
     /// A bucket key's wraps were destroyed.
     pub const SHRED_KEY: &str = "ShredKey";
     /// A root was probed with a known answer.

@@ -53,6 +53,18 @@ pub enum KeyError {
         /// The roots the record names.
         roots: Vec<RootId>,
     },
+    /// Every root that could open or wrap this key is stopped; this one is disabled.
+    #[error("root {root} is disabled; enable it to use what it protects")]
+    RootDisabled {
+        /// The root in question.
+        root: RootId,
+    },
+    /// The same; this one is to be destroyed.
+    #[error("root {root} is pending deletion; cancel the deletion to use what it protects")]
+    RootPendingDeletion {
+        /// The root in question.
+        root: RootId,
+    },
     /// The key was asked of the keyring for less than is now done with it.
     #[error("this bucket key was not asked for this purpose")]
     NotPermitted,

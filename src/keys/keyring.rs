@@ -16,7 +16,7 @@ use super::counters::WrapCounters;
 use super::error::KeyError;
 use super::held::{Held, Keys};
 use super::master::{MasterKey, WrappedSecret};
-use super::roots::{Roots, Subject};
+use super::roots::{RootInfo, RootState, Roots, Subject};
 use crate::audit::{Outcome, Sink, name};
 use crate::id::{BucketId, InstanceId, RootId};
 
@@ -38,6 +38,8 @@ pub struct KeyringConfig {
     pub failure_ttl: Duration,
     /// How long a request waits for another's load of the same key: 2 seconds.
     pub wait: Duration,
+    /// Roots that wrap only where they are named, as SSE-KMS names them; all others are primary. None.
+    pub named_only: Vec<RootId>,
     /// The clock that time to live is measured by.
     pub clock: Arc<dyn Clock>,
 }
@@ -50,6 +52,7 @@ impl Default for KeyringConfig {
             wrap_limit: 1 << 28,
             failure_ttl: Duration::from_secs(1),
             wait: Duration::from_secs(2),
+            named_only: Vec::new(),
             clock: Arc::new(BootClock),
         }
     }
@@ -63,6 +66,7 @@ impl fmt::Debug for KeyringConfig {
             .field("wrap_limit", &self.wrap_limit)
             .field("failure_ttl", &self.failure_ttl)
             .field("wait", &self.wait)
+            .field("named_only", &self.named_only)
             .finish_non_exhaustive()
     }
 }
@@ -157,10 +161,10 @@ pub struct Keyring {
 
 impl Keyring {
     /// A keyring over `roots`. Each is probed with a known answer: one that is wrongly set up ends
-    /// the start, one that is away does only if no other answers.
+    /// the start, one that is away does only if no other primary one answers.
     ///
     /// # Errors
-    /// [`KeyError::Configuration`]: no root, one twice, more than eight, or a bad `config`.
+    /// [`KeyError::Configuration`]: no primary root, one twice, more than eight, or a bad `config`.
     /// [`KeyError::Hsm`]: as the probes said.
     pub fn new(
         roots: Vec<Arc<dyn MasterKey>>,
@@ -181,19 +185,40 @@ impl Keyring {
             wait: config.wait,
         };
         Ok(Self {
-            roots: Roots::probe(roots, sink, config.clock.clone())?,
+            roots: Roots::probe(roots, &config.named_only, sink, config.clock.clone())?,
             cache: Cache::new(limits, config.clock.clone()),
             counters: WrapCounters::default(),
             config,
         })
     }
 
-    /// Makes the key of a bucket's generation and gives its record, wrapped by every root: 99 + 61 n
-    /// bytes (F-61). Each generation belongs to one set of roots (F-68): this keyring's.
+    /// The roots, in order of their ids.
+    #[must_use]
+    pub fn roots(&self) -> Vec<RootInfo> {
+        self.roots.infos()
+    }
+
+    /// Says whether a root is used at all, from the next request on. It is kept by this process alone:
+    /// whoever starts one says it again.
+    ///
+    /// # Errors
+    /// [`KeyError::NoRoot`]. [`KeyError::Audit`]: a root that was to be enabled is not, one that was to
+    /// be stopped is stopped.
+    pub fn set_root_state(
+        &self,
+        root: RootId,
+        state: RootState,
+        principal: &str,
+    ) -> Result<(), KeyError> {
+        self.roots.set_state(root, state, principal)
+    }
+
+    /// Makes the key of a bucket's generation and gives its record, wrapped by every primary root:
+    /// 99 + 61 n bytes (F-61). Each generation belongs to one set of roots (F-68).
     ///
     /// # Errors
     /// [`KeyError::Malformed`]: generation 0, or the control ring's id. [`KeyError::Hsm`]: not every
-    /// root wrapped it.
+    /// root wrapped it. [`KeyError::RootDisabled`], [`KeyError::RootPendingDeletion`].
     pub fn create_bucket_key(
         &self,
         bucket: BucketId,
@@ -203,7 +228,24 @@ impl Keyring {
         if bucket == CONTROL_RING {
             return Err(IS_CONTROL_RING);
         }
-        self.create_numbered(bucket, generation, principal)
+        self.create_numbered(bucket, generation, None, principal)
+    }
+
+    /// As [`Keyring::create_bucket_key`], wrapped by these roots and no other: one to eight.
+    ///
+    /// # Errors
+    /// As [`Keyring::create_bucket_key`]; [`KeyError::NoRoot`].
+    pub fn create_bucket_key_under(
+        &self,
+        bucket: BucketId,
+        generation: u32,
+        roots: &[RootId],
+        principal: &str,
+    ) -> Result<Vec<u8>, KeyError> {
+        if bucket == CONTROL_RING {
+            return Err(IS_CONTROL_RING);
+        }
+        self.create_numbered(bucket, generation, Some(roots), principal)
     }
 
     /// Makes a generation of the control ring's key (F-73).
@@ -215,7 +257,7 @@ impl Keyring {
         generation: u32,
         principal: &str,
     ) -> Result<Vec<u8>, KeyError> {
-        self.create_numbered(CONTROL_RING, generation, principal)
+        self.create_numbered(CONTROL_RING, generation, None, principal)
     }
 
     /// Makes a key for one object instance alone (F-69), with its record: the direct tier, which
@@ -228,7 +270,7 @@ impl Keyring {
         instance: InstanceId,
         principal: &str,
     ) -> Result<(Vec<u8>, BucketKey), KeyError> {
-        let (record, keys) = self.create(BucketId(instance.0), 0, principal)?;
+        let (record, keys) = self.create(BucketId(instance.0), 0, None, principal)?;
         let held = Arc::new(self.hold(&record, keys));
         self.cache.watch(&held);
         let key = BucketKey::new(held, Tier::Direct, Purpose::Wrap);
@@ -424,12 +466,13 @@ impl Keyring {
         &self,
         bucket: BucketId,
         generation: u32,
+        roots: Option<&[RootId]>,
         principal: &str,
     ) -> Result<Vec<u8>, KeyError> {
         if generation == 0 {
             return Err(GENERATION_0);
         }
-        let (record, _) = self.create(bucket, generation, principal)?;
+        let (record, _) = self.create(bucket, generation, roots, principal)?;
         Ok(record.encode())
     }
 
@@ -437,14 +480,16 @@ impl Keyring {
         &self,
         bucket: BucketId,
         generation: u32,
+        roots: Option<&[RootId]>,
         principal: &str,
     ) -> Result<(BucketKeyRecord, Keys), KeyError> {
+        let roots = self.roots.to_wrap(roots)?;
         let subject = Subject {
             bucket,
             generation,
             principal,
         };
-        let secret = self.roots.new_secret(&subject)?;
+        let secret = self.roots.new_secret(&subject, &roots)?;
         let (keys, check) = Keys::derive(&secret, bucket, generation)?;
         let mut record = BucketKeyRecord {
             bucket,
@@ -452,7 +497,7 @@ impl Keyring {
             rev: 1,
             state: KeyState::Active,
             check,
-            wraps: self.roots.wrap(&subject, &secret)?,
+            wraps: self.roots.wrap(&subject, &roots, &secret)?,
             tag: [0; 32],
         };
         record.tag = keys.tag(&record.body())?;

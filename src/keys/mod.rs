@@ -42,3 +42,4 @@ pub use data_record::{DataKeyInfo, DataKeyRecord, RecordState};
 pub use error::KeyError;
 pub use keyring::{Evidence, KeySource, Keyring, KeyringConfig, Request, Rewrapped};
 pub use master::{MasterKey, MasterKeyError, Strategy, WrappedSecret};
+pub use roots::{RootInfo, RootState};

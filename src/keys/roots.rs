@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::bucket_record::{BucketKeyRecord, MAX_WRAPS, Wrap};
@@ -22,11 +22,39 @@ pub(super) struct Roots {
     clock: Arc<dyn Clock>,
 }
 
-struct Root {
+pub(super) struct Root {
     id: RootId,
     master: Arc<dyn MasterKey>,
+    is_primary: bool,
+    /// A [`RootState`]'s byte.
+    state: AtomicU8,
     /// Until when, in milliseconds of the clock, others are asked first.
     doubtful_until: AtomicU64,
+}
+
+/// Whether a root is used at all, whatever its master key versions and the records say. Whoever runs
+/// the process decides; it holds from the next request on, for keys in the cache as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RootState {
+    /// Wraps and unwraps.
+    #[default]
+    Enabled,
+    /// Neither, until it is enabled again.
+    Disabled,
+    /// Neither; its master key is to be destroyed.
+    PendingDeletion,
+}
+
+/// A root of a keyring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RootInfo {
+    /// Which it is.
+    pub id: RootId,
+    /// Whether it wraps every key for which no root is named; otherwise only where it is named.
+    pub is_primary: bool,
+    /// Whether it is used at all.
+    pub state: RootState,
 }
 
 /// What an operation is about, for the trail.
@@ -56,9 +84,10 @@ impl<'a> Subject<'a> {
 }
 
 impl Roots {
-    /// Takes the roots on after a known-answer probe of each.
+    /// Takes the roots on after a known-answer probe of each. Those in `named_only` are not primary.
     pub(super) fn probe(
         masters: Vec<Arc<dyn MasterKey>>,
+        named_only: &[RootId],
         sink: Arc<dyn Sink>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, KeyError> {
@@ -66,21 +95,32 @@ impl Roots {
             .into_iter()
             .map(|master| Root {
                 id: master.root(),
+                is_primary: !named_only.contains(&master.root()),
+                state: AtomicU8::new(RootState::Enabled as u8),
                 master,
                 doubtful_until: AtomicU64::new(0),
             })
             .collect();
         roots.sort_by_key(|root| root.id);
-        if roots.is_empty() {
+        let primary = roots.iter().filter(|root| root.is_primary).count();
+        if primary == 0 {
             return Err(KeyError::Configuration(
-                "no root; a keyring without a master key does not start",
+                "no primary root; a keyring without a master key does not start",
             ));
         }
-        if roots.len() > MAX_WRAPS {
-            return Err(KeyError::Configuration("more than eight roots"));
+        if primary > MAX_WRAPS {
+            return Err(KeyError::Configuration("more than eight primary roots"));
         }
         if roots.windows(2).any(|pair| pair[0].id == pair[1].id) {
             return Err(KeyError::Configuration("the same root twice"));
+        }
+        if named_only
+            .iter()
+            .any(|id| roots.iter().all(|root| root.id != *id))
+        {
+            return Err(KeyError::Configuration(
+                "a root that wraps only where it is named is not among the roots",
+            ));
         }
         let roots = Self { roots, sink, clock };
         let mut away = None;
@@ -88,7 +128,7 @@ impl Roots {
         for root in &roots.roots {
             let event = Event::new(name::PROBE_KEY);
             match roots.ask(root, event, |master| Ok(master.health()?)) {
-                Ok(()) => answered += 1,
+                Ok(()) => answered += usize::from(root.is_primary),
                 Err(error) if error.is_transient() => away = Some(error),
                 Err(error) => return Err(error),
             }
@@ -99,8 +139,65 @@ impl Roots {
         }
     }
 
-    /// The wraps of a record that may open it here: their root is configured with their strategy,
-    /// and their master version is not stopped.
+    /// The roots, in order of their ids.
+    pub(super) fn infos(&self) -> Vec<RootInfo> {
+        let info = |root: &Root| RootInfo {
+            id: root.id,
+            is_primary: root.is_primary,
+            state: root.state(),
+        };
+        self.roots.iter().map(info).collect()
+    }
+
+    /// Sets the state of a root and puts it on record: a root is stopped whether or not that can be
+    /// recorded, and enabled only if it can.
+    pub(super) fn set_state(
+        &self,
+        id: RootId,
+        state: RootState,
+        principal: &str,
+    ) -> Result<(), KeyError> {
+        let root = self.root(id).ok_or_else(|| no_root(id))?;
+        if root.state() == state {
+            return Ok(());
+        }
+        if state != RootState::Enabled {
+            root.state.store(state as u8, Ordering::SeqCst);
+        }
+        let mut event = Event::new(match state {
+            RootState::Enabled => name::ENABLE_KEY,
+            RootState::Disabled => name::DISABLE_KEY,
+            RootState::PendingDeletion => name::SCHEDULE_KEY_DELETION,
+        });
+        event.principal = principal.to_owned();
+        event.root = Some(id);
+        self.record(event)?;
+        root.state.store(state as u8, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// The roots of a new key: those that are named, or the primary ones. All of them are to wrap.
+    pub(super) fn to_wrap(&self, named: Option<&[RootId]>) -> Result<Vec<&Root>, KeyError> {
+        let mut roots: Vec<&Root> = match named {
+            None => self.roots.iter().filter(|root| root.is_primary).collect(),
+            Some(ids) => ids
+                .iter()
+                .map(|id| self.root(*id).ok_or_else(|| no_root(*id)))
+                .collect::<Result<_, _>>()?,
+        };
+        roots.sort_by_key(|root| root.id);
+        let twice = roots.windows(2).any(|pair| pair[0].id == pair[1].id);
+        if roots.is_empty() || roots.len() > MAX_WRAPS || twice {
+            return Err(KeyError::Malformed(
+                "a bucket key is wrapped by one to eight roots, each named once",
+            ));
+        }
+        roots.iter().try_for_each(|root| root.check())?;
+        Ok(roots)
+    }
+
+    /// The wraps of a record that may open it here: their root is configured with their strategy
+    /// and enabled, and their master version is not stopped.
     pub(super) fn usable<'r>(
         &self,
         record: &'r BucketKeyRecord,
@@ -108,6 +205,7 @@ impl Roots {
     ) -> Result<Vec<&'r Wrap>, KeyError> {
         let mut usable = Vec::with_capacity(record.wraps.len());
         let mut is_known = false;
+        let mut stopped = None;
         for wrap in &record.wraps {
             let Some(root) = self.root(wrap.root) else {
                 continue;
@@ -116,6 +214,10 @@ impl Roots {
                 return Err(KeyError::StrategyConflict { root: wrap.root });
             }
             is_known = true;
+            if let Err(error) = root.check() {
+                stopped.get_or_insert(error);
+                continue;
+            }
             if masters.is_none_or(|states| states.may_unwrap(wrap.root, wrap.version)) {
                 usable.push(wrap);
             }
@@ -126,15 +228,19 @@ impl Roots {
             });
         }
         if usable.is_empty() {
-            return Err(KeyError::Disabled);
+            return Err(stopped.unwrap_or(KeyError::Disabled));
         }
         Ok(usable)
     }
 
     /// A new secret: the token's randomness and the kernel's, either of which may be bad (F-60).
-    pub(super) fn new_secret(&self, subject: &Subject<'_>) -> Result<Secret<32>, KeyError> {
+    pub(super) fn new_secret(
+        &self,
+        subject: &Subject<'_>,
+        roots: &[&Root],
+    ) -> Result<Secret<32>, KeyError> {
         let mut secret = Secret::random()?;
-        let (root, ()) = self.in_order(self.roots.iter().map(|root| (root, ())))[0];
+        let (root, ()) = self.in_order(roots.iter().map(|root| (*root, ())))[0];
         let event = subject.event(name::GENERATE_RANDOM);
         let token = self.ask(root, event, |master| Ok(master.random()?))?;
         for (byte, other) in secret.expose_mut().iter_mut().zip(token.expose()) {
@@ -143,13 +249,14 @@ impl Roots {
         Ok(secret)
     }
 
-    /// Wraps a secret under the active version of every root, in the order records have them.
+    /// Wraps a secret under the active version of each of `roots`, in the order records have them.
     pub(super) fn wrap(
         &self,
         subject: &Subject<'_>,
+        roots: &[&Root],
         secret: &Secret<32>,
     ) -> Result<Vec<Wrap>, KeyError> {
-        let wrap = |root: &Root| {
+        let wrap = |root: &&Root| {
             let version = root.master.active_version();
             let mut event = subject.event(name::ENCRYPT);
             event.version = Some(version);
@@ -161,7 +268,7 @@ impl Roots {
                 blob,
             })
         };
-        self.roots.iter().map(wrap).collect()
+        roots.iter().map(wrap).collect()
     }
 
     /// Opens one of `wraps` and hands its secret to `accept`, until one is accepted. A wrap that
@@ -212,6 +319,7 @@ impl Roots {
         let Some(root) = self.root(wrap.root) else {
             return Ok(None);
         };
+        root.check()?;
         let to = root.master.active_version();
         if to == wrap.version {
             return Ok(None);
@@ -268,6 +376,29 @@ impl Roots {
     }
 }
 
+impl Root {
+    fn state(&self) -> RootState {
+        match self.state.load(Ordering::SeqCst) {
+            ENABLED => RootState::Enabled,
+            DISABLED => RootState::Disabled,
+            _ => RootState::PendingDeletion,
+        }
+    }
+
+    /// Whether it may be used.
+    fn check(&self) -> Result<(), KeyError> {
+        match self.state() {
+            RootState::Enabled => Ok(()),
+            RootState::Disabled => Err(KeyError::RootDisabled { root: self.id }),
+            RootState::PendingDeletion => Err(KeyError::RootPendingDeletion { root: self.id }),
+        }
+    }
+}
+
+fn no_root(id: RootId) -> KeyError {
+    KeyError::NoRoot { roots: vec![id] }
+}
+
 impl fmt::Debug for Roots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
@@ -294,5 +425,7 @@ fn millis(at: Duration) -> u64 {
     u64::try_from(at.as_millis()).unwrap_or(u64::MAX)
 }
 
+const ENABLED: u8 = RootState::Enabled as u8;
+const DISABLED: u8 = RootState::Disabled as u8;
 /// How long a root that failed is asked after the others.
 const DOUBT: Duration = Duration::from_secs(1);

@@ -4,6 +4,7 @@
 mod keyring;
 mod records;
 mod residue;
+mod roots;
 mod sharing;
 mod vectors;
 
