@@ -13,7 +13,7 @@ use crate::cli::Failure;
 use crate::config::{Config, Limits};
 use crate::listener::{Drained, Listener};
 use crate::metrics::Metrics;
-use crate::s3::{self, AppState};
+use crate::s3::{self, AppState, Documents};
 use crate::service::Front;
 use crate::users::Users;
 use crate::{engine, process, tls};
@@ -40,6 +40,7 @@ pub(crate) fn run(
     engine.vault.spawn_maintenance()?;
     let state = AppState {
         vault: Arc::clone(&engine.vault),
+        documents: Arc::new(Documents::new(Arc::clone(&engine.vault))),
         users,
         settings: config.s3.clone(),
         metrics: metrics.clone(),

@@ -15,6 +15,11 @@ fn objects_and_listings_are_what_boto3_expects() {
 }
 
 #[test]
+fn settings_of_buckets_are_what_boto3_expects() {
+    run("test_buckets");
+}
+
+#[test]
 fn the_aws_command_line_works_unchanged() {
     run("test_aws_cli");
 }

@@ -29,6 +29,14 @@ pub(super) fn invalid_argument(name: &str, value: &str, message: impl Into<Strin
     with_detail(error, &[("ArgumentName", name), ("ArgumentValue", value)])
 }
 
+/// A body that parses and makes no sense, or does not parse.
+pub(super) fn malformed_xml() -> S3Error {
+    error(
+        S3ErrorCode::MalformedXML,
+        "The XML you provided was not well-formed or did not validate against our published schema",
+    )
+}
+
 /// Adds elements to the error's XML body.
 pub(super) fn with_detail(mut error: S3Error, elements: &[(&str, &str)]) -> S3Error {
     let xml: String = elements

@@ -10,11 +10,16 @@ mod checksums;
 mod conditions;
 mod copy;
 mod delete;
+mod documents;
 mod errors;
 mod facts;
 mod list;
 mod objects;
+mod settings;
 mod sse;
+mod tags;
+#[cfg(test)]
+mod testing;
 mod wire;
 
 use std::sync::Arc;
@@ -26,6 +31,7 @@ use s3s::service::S3ServiceBuilder;
 use s3s::{S3, S3Request, S3Response, S3Result};
 use strongroom::vault::Vault;
 
+pub(crate) use self::documents::Documents;
 pub(crate) use self::wire::Wire;
 use crate::config;
 use crate::metrics::Metrics;
@@ -34,6 +40,8 @@ use crate::users::{Auth, Users};
 /// What every operation works on.
 pub(crate) struct AppState {
     pub(crate) vault: Arc<Vault>,
+    /// Settings of buckets.
+    pub(crate) documents: Arc<Documents>,
     pub(crate) users: Arc<Users>,
     pub(crate) settings: config::S3,
     pub(crate) metrics: Metrics,
@@ -94,4 +102,9 @@ operations! {
     delete_objects: delete, DeleteObjectsInput => DeleteObjectsOutput;
     list_objects: list, ListObjectsInput => ListObjectsOutput;
     list_objects_v2: list, ListObjectsV2Input => ListObjectsV2Output;
+    put_bucket_tagging: settings, PutBucketTaggingInput => PutBucketTaggingOutput;
+    get_bucket_tagging: settings, GetBucketTaggingInput => GetBucketTaggingOutput;
+    delete_bucket_tagging: settings, DeleteBucketTaggingInput => DeleteBucketTaggingOutput;
+    put_bucket_request_payment: settings, PutBucketRequestPaymentInput => PutBucketRequestPaymentOutput;
+    get_bucket_request_payment: settings, GetBucketRequestPaymentInput => GetBucketRequestPaymentOutput;
 }

@@ -1,0 +1,90 @@
+//! Small settings of a bucket: its tags, and who pays.
+
+use std::sync::Arc;
+
+use s3s::dto::*;
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+
+use super::AppState;
+use super::access;
+use super::documents::Document;
+use super::errors::{error, malformed_xml};
+use super::tags::{MOST_OF_BUCKET, Tags};
+
+impl Document for Tags {
+    const NAME: &'static str = "tagging";
+}
+
+pub(super) async fn put_bucket_tagging(
+    state: &Arc<AppState>,
+    request: S3Request<PutBucketTaggingInput>,
+) -> S3Result<S3Response<PutBucketTaggingOutput>> {
+    let principal = access::principal(&request)?;
+    let input = request.input;
+    let owner = input.expected_bucket_owner.as_deref();
+    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let tags = Tags::new(input.tagging.tag_set, MOST_OF_BUCKET)?;
+    state.documents.put(&bucket, tags).await?;
+    Ok(S3Response::new(PutBucketTaggingOutput::default()))
+}
+
+pub(super) async fn get_bucket_tagging(
+    state: &Arc<AppState>,
+    request: S3Request<GetBucketTaggingInput>,
+) -> S3Result<S3Response<GetBucketTaggingOutput>> {
+    let principal = access::principal(&request)?;
+    let input = request.input;
+    let owner = input.expected_bucket_owner.as_deref();
+    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let tags = state.documents.get::<Tags>(&bucket).await?;
+    let tags = tags
+        .filter(|tags| !tags.0.is_empty())
+        .ok_or_else(|| error(S3ErrorCode::NoSuchTagSet, "The TagSet does not exist"))?;
+    Ok(S3Response::new(GetBucketTaggingOutput {
+        tag_set: tags.to_set(),
+    }))
+}
+
+pub(super) async fn delete_bucket_tagging(
+    state: &Arc<AppState>,
+    request: S3Request<DeleteBucketTaggingInput>,
+) -> S3Result<S3Response<DeleteBucketTaggingOutput>> {
+    let principal = access::principal(&request)?;
+    let input = request.input;
+    let owner = input.expected_bucket_owner.as_deref();
+    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    state.documents.delete::<Tags>(&bucket).await?;
+    Ok(S3Response::new(DeleteBucketTaggingOutput::default()))
+}
+
+/// Nobody is billed, so requesters cannot be made to pay; the owner's own is what can be put.
+pub(super) async fn put_bucket_request_payment(
+    state: &Arc<AppState>,
+    request: S3Request<PutBucketRequestPaymentInput>,
+) -> S3Result<S3Response<PutBucketRequestPaymentOutput>> {
+    let principal = access::principal(&request)?;
+    let input = request.input;
+    let owner = input.expected_bucket_owner.as_deref();
+    access::bucket(state, &principal, &input.bucket, owner).await?;
+    match input.request_payment_configuration.payer.as_str() {
+        Payer::BUCKET_OWNER => Ok(S3Response::new(PutBucketRequestPaymentOutput::default())),
+        Payer::REQUESTER => Err(error(
+            S3ErrorCode::NotImplemented,
+            "Requester pays is not implemented",
+        )),
+        _ => Err(malformed_xml()),
+    }
+}
+
+pub(super) async fn get_bucket_request_payment(
+    state: &Arc<AppState>,
+    request: S3Request<GetBucketRequestPaymentInput>,
+) -> S3Result<S3Response<GetBucketRequestPaymentOutput>> {
+    let principal = access::principal(&request)?;
+    let input = request.input;
+    let owner = input.expected_bucket_owner.as_deref();
+    access::bucket(state, &principal, &input.bucket, owner).await?;
+    Ok(S3Response::new(GetBucketRequestPaymentOutput {
+        payer: Some(Payer::from_static(Payer::BUCKET_OWNER)),
+    }))
+}
