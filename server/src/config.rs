@@ -123,8 +123,21 @@ pub(crate) struct S3 {
     pub(crate) region: String,
     /// Base domain of virtual-host requests, `s3.example.com` for `bucket.s3.example.com`.
     pub(crate) domain: Option<String>,
-    /// Accept writes under customer keys (SSE-C) on every bucket.
+    /// Accept writes under customer keys (SSE-C) on every bucket that does not block them itself.
     pub(crate) customer_keys: bool,
+    /// Whose answer to give where S3 services differ.
+    pub(crate) compat: Compat,
+}
+
+/// A service whose answers clients expect.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Compat {
+    /// The original: 403 for a wrong customer key, `AES256` as the default of every bucket.
+    #[default]
+    Aws,
+    /// Ceph's object gateway: 400 for a wrong customer key, no default until one is set.
+    Ceph,
 }
 
 /// What one client, or all of them, may take. Times in seconds; 0 switches a limit off.
@@ -353,6 +366,7 @@ impl Default for S3 {
             region: "us-east-1".into(),
             domain: None,
             customer_keys: false,
+            compat: Compat::Aws,
         }
     }
 }

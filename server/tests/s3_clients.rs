@@ -20,6 +20,11 @@ fn settings_of_buckets_are_what_boto3_expects() {
 }
 
 #[test]
+fn the_default_encryption_of_buckets_is_what_boto3_expects() {
+    run("test_bucket_encryption");
+}
+
+#[test]
 fn the_aws_command_line_works_unchanged() {
     run("test_aws_cli");
 }

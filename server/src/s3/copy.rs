@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
-use strongroom::vault::ObjectReader;
+use strongroom::vault::{ObjectReader, Protection};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -13,12 +13,13 @@ use super::access;
 use super::body::{Upload, blocking};
 use super::checksums::{self, BodyChecks, set_checksums};
 use super::conditions::ReadConditions;
+use super::encryption::{self, set_encryption};
 use super::errors::{error, from_vault};
 use super::facts::{ContentHeaders, Facts, strong};
 use super::objects::{
     self, LARGEST_PUT, Target, Write, check_key, object_etag, refuse_acl, refuse_version,
 };
-use super::sse::{self, Asked, CustomerFields};
+use super::sse::{self, CustomerFields};
 
 /// Plaintext in flight from source to target.
 const BATCH: usize = 1 << 20;
@@ -35,7 +36,7 @@ pub(super) async fn copy_object(
         input.sse_customer_key.take(),
         input.copy_source_sse_customer_key.take(),
     );
-    access::bucket(
+    let bucket = access::bucket(
         state,
         &principal,
         &input.bucket,
@@ -64,23 +65,25 @@ pub(super) async fn copy_object(
     .await?;
     let replace = directive(input.metadata_directive.as_ref())?;
 
-    let asked = objects::asked(
+    let encryption = encryption::resolve(
         state,
+        &bucket,
         &headers,
         CustomerFields {
             algorithm: input.sse_customer_algorithm.as_deref(),
             key,
             md5: input.sse_customer_key_md5.as_deref(),
         },
-    )?;
+    )
+    .await?;
     let source_customer = sse::customer_key(CustomerFields {
         algorithm: input.copy_source_sse_customer_algorithm.as_deref(),
         key: source_key,
         md5: input.copy_source_sse_customer_key_md5.as_deref(),
     })?;
     let onto_itself = source_bucket == input.bucket && source_name == input.key;
-    let same_key_twice = match (&asked, &source_customer) {
-        (Asked::Customer(new), Some(old)) => bool::from(new.key.ct_eq(&old.key)),
+    let same_key_twice = match (&encryption.protection, &source_customer) {
+        (Protection::Customer(new), Some(old)) => bool::from(new.ct_eq(&old.key)),
         _ => false,
     };
     let facts = Facts::with_class(input.storage_class.as_ref().map(StorageClass::as_str))?;
@@ -116,8 +119,7 @@ pub(super) async fn copy_object(
             ),
         ));
     }
-    let changes_encryption =
-        !matches!(asked, Asked::Default) || info.mode != strongroom::keys::Mode::Managed;
+    let changes_encryption = encryption.asked || info.mode != encryption.protection.mode();
     let changes_class = input.storage_class.is_some() && facts != Facts::decode(&info.facts);
     if onto_itself
         && !replace
@@ -165,7 +167,7 @@ pub(super) async fn copy_object(
         if_match: input.if_match,
         if_none_match: input.if_none_match,
     };
-    let (write, upload) = Write::begin(state, &principal, target, asked, checks).await?;
+    let (write, upload) = Write::begin(state, &principal, target, encryption, checks).await?;
     let upload = pump(reader, upload, length, &write.resource).await?;
     let written = write
         .finish(upload, Zeroizing::default(), BodyChecks::computed)
@@ -176,13 +178,12 @@ pub(super) async fn copy_object(
         ..CopyObjectResult::default()
     };
     set_checksums!(result, &written.verified.checksums);
-    Ok(S3Response::new(CopyObjectOutput {
+    let mut output = CopyObjectOutput {
         copy_object_result: Some(result),
-        server_side_encryption: written.server_side_encryption(),
-        sse_customer_algorithm: written.sse_customer_algorithm(),
-        sse_customer_key_md5: written.customer_md5,
         ..CopyObjectOutput::default()
-    }))
+    };
+    set_encryption!(output, &written.encryption);
+    Ok(S3Response::new(output))
 }
 
 /// Opens and seals again, one batch a call.

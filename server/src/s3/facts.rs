@@ -8,6 +8,7 @@ use s3s::{S3ErrorCode, S3Result};
 use serde::{Deserialize, Serialize};
 use strongroom::format::NamedList;
 use strongroom::id::InstanceId;
+use strongroom::keys::Mode;
 
 use super::checksums::MD5_ATTRIBUTE;
 use super::errors::{custom, error, with_detail};
@@ -75,14 +76,21 @@ impl Facts {
     }
 }
 
-/// The ETag of an object without its quotes: the MD5 of the content where the bucket key seals it
-/// (managed and plain objects), else a value of the instance's own that says nothing of the content.
-pub(super) fn etag(instance: InstanceId, attributes: Option<&NamedList>) -> String {
-    let md5 = attributes.and_then(|list| list.0.iter().find(|(name, _)| name == MD5_ATTRIBUTE));
+/// The ETag of an object without its quotes: the MD5 of the content for managed and plain objects,
+/// else a value of the instance's own that says nothing of the content.
+pub(super) fn etag(mode: Mode, instance: InstanceId, attributes: Option<&NamedList>) -> String {
+    let md5 = attributes
+        .filter(|_| has_md5_etag(mode))
+        .and_then(|list| list.0.iter().find(|(name, _)| name == MD5_ATTRIBUTE));
     match md5 {
         Some((_, md5)) => hex(md5),
         None => hex(&Md5::digest(instance.0)),
     }
+}
+
+/// Whether the ETag is the MD5 of the content: only then is it computed and kept, sealed.
+pub(super) fn has_md5_etag(mode: Mode) -> bool {
+    matches!(mode, Mode::Managed | Mode::Plain)
 }
 
 pub(super) fn strong(etag: &str) -> ETag {
@@ -231,7 +239,11 @@ mod tests {
     #[test]
     fn an_etag_without_sealed_md5_says_nothing_of_the_content() {
         let (a, b) = (InstanceId([1; 16]), InstanceId([2; 16]));
-        assert_ne!(etag(a, None), etag(b, None));
-        assert_eq!(etag(a, None).len(), 32);
+        let sealed = NamedList(vec![(MD5_ATTRIBUTE.to_owned(), vec![7; 16])]);
+        for (mode, attributes) in [(Mode::Managed, None), (Mode::Customer, Some(&sealed))] {
+            assert_ne!(etag(mode, a, attributes), etag(mode, b, attributes));
+            assert_eq!(etag(mode, a, attributes).len(), 32);
+        }
+        assert_eq!(etag(Mode::Managed, a, Some(&sealed)), "07".repeat(16));
     }
 }

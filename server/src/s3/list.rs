@@ -186,7 +186,11 @@ impl Query {
                     page.contents.push(Object {
                         key: Some(coding.text(key)),
                         size: i64::try_from(object.length).ok(),
-                        e_tag: Some(strong(&etag(object.instance, object.attrs.as_ref()))),
+                        e_tag: Some(strong(&etag(
+                            object.mode,
+                            object.instance,
+                            object.attrs.as_ref(),
+                        ))),
                         last_modified: Some(Facts::timestamp(object.modified_ms)),
                         owner: owner.as_ref().map(Principal::owner),
                         storage_class: Some(ObjectStorageClass::from(

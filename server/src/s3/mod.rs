@@ -5,12 +5,14 @@
 
 mod access;
 mod body;
+mod bucket_encryption;
 mod buckets;
 mod checksums;
 mod conditions;
 mod copy;
 mod delete;
 mod documents;
+mod encryption;
 mod errors;
 mod facts;
 mod list;
@@ -28,7 +30,7 @@ use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::dto::*;
 use s3s::host::{DomainError, SingleDomain};
 use s3s::service::S3ServiceBuilder;
-use s3s::{S3, S3Request, S3Response, S3Result};
+use s3s::{S3, S3Error, S3Request, S3Response, S3Result};
 use strongroom::vault::Vault;
 
 pub(crate) use self::documents::Documents;
@@ -74,6 +76,16 @@ struct Face {
     state: Arc<AppState>,
 }
 
+impl Face {
+    /// Where services differ, the answer of the one that clients are used to.
+    fn in_terms_of_the_client(&self, cause: S3Error) -> S3Error {
+        match self.state.settings.compat {
+            config::Compat::Aws => cause,
+            config::Compat::Ceph => sse::as_ceph(cause),
+        }
+    }
+}
+
 /// Declares the operations of the face, each in a module of its own.
 macro_rules! operations {
     ($($name:ident: $module:ident, $input:ident => $output:ident;)*) => {
@@ -81,7 +93,8 @@ macro_rules! operations {
         impl S3 for Face {
             $(
                 async fn $name(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
-                    $module::$name(&self.state, request).await
+                    let done = $module::$name(&self.state, request).await;
+                    done.map_err(|cause| self.in_terms_of_the_client(cause))
                 }
             )*
         }
@@ -102,6 +115,9 @@ operations! {
     delete_objects: delete, DeleteObjectsInput => DeleteObjectsOutput;
     list_objects: list, ListObjectsInput => ListObjectsOutput;
     list_objects_v2: list, ListObjectsV2Input => ListObjectsV2Output;
+    put_bucket_encryption: bucket_encryption, PutBucketEncryptionInput => PutBucketEncryptionOutput;
+    get_bucket_encryption: bucket_encryption, GetBucketEncryptionInput => GetBucketEncryptionOutput;
+    delete_bucket_encryption: bucket_encryption, DeleteBucketEncryptionInput => DeleteBucketEncryptionOutput;
     put_bucket_tagging: settings, PutBucketTaggingInput => PutBucketTaggingOutput;
     get_bucket_tagging: settings, GetBucketTaggingInput => GetBucketTaggingOutput;
     delete_bucket_tagging: settings, DeleteBucketTaggingInput => DeleteBucketTaggingOutput;

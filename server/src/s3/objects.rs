@@ -8,8 +8,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use strongroom::keys::Mode;
 use strongroom::store::Precondition;
 use strongroom::vault::{
-    CommitRequest, Committed, ObjectInfo, ObjectReader, OpenRequest, Protection, PutRequest, Vault,
-    VaultError,
+    CommitRequest, Committed, ObjectInfo, ObjectReader, OpenRequest, PutRequest, Vault, VaultError,
 };
 
 use super::AppState;
@@ -18,9 +17,10 @@ use super::access::{self};
 use super::body::{Download, Upload, blocking};
 use super::checksums::{self, BodyChecks, Verified, set_checksums};
 use super::conditions::{self, Current, ReadConditions};
+use super::encryption::{self, Reply, Resolved, set_encryption};
 use super::errors::{error, from_vault, with_detail};
-use super::facts::{ContentHeaders, Facts, etag, strong};
-use super::sse::{self, Asked, CustomerFields, CustomerKey};
+use super::facts::{ContentHeaders, Facts, etag, has_md5_etag, strong};
+use super::sse::{self, CustomerFields, CustomerKey};
 
 /// Largest object of one PUT or COPY: 5 GiB.
 pub(super) const LARGEST_PUT: u64 = 5 << 30;
@@ -38,7 +38,7 @@ pub(super) async fn put_object(
         ..
     } = request;
     let key = input.sse_customer_key.take();
-    access::bucket(
+    let bucket = access::bucket(
         state,
         &principal,
         &input.bucket,
@@ -47,15 +47,17 @@ pub(super) async fn put_object(
     .await?;
     refuse_unsupported(&input)?;
     check_key(&input.key)?;
-    let asked = asked(
+    let encryption = encryption::resolve(
         state,
+        &bucket,
         &headers,
         CustomerFields {
             algorithm: input.sse_customer_algorithm.as_deref(),
             key,
             md5: input.sse_customer_key_md5.as_deref(),
         },
-    )?;
+    )
+    .await?;
     let expected = input
         .content_length
         .and_then(|length| u64::try_from(length).ok())
@@ -83,7 +85,7 @@ pub(super) async fn put_object(
         if_none_match: input.if_none_match,
     };
     let checks = BodyChecks::from_headers(&headers)?;
-    let (write, upload) = Write::begin(state, &principal, target, asked, checks).await?;
+    let (write, upload) = Write::begin(state, &principal, target, encryption, checks).await?;
     let (upload, last) = upload
         .fill(input.body, Some(expected), &write.resource)
         .await?;
@@ -100,11 +102,9 @@ pub(super) async fn put_object(
         .await?;
     let mut output = PutObjectOutput {
         e_tag: Some(strong(&written.etag)),
-        server_side_encryption: written.server_side_encryption(),
-        sse_customer_algorithm: written.sse_customer_algorithm(),
-        sse_customer_key_md5: written.customer_md5,
         ..PutObjectOutput::default()
     };
+    set_encryption!(output, &written.encryption);
     if !written.verified.checksums.is_empty() {
         output.checksum_type = Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT));
     }
@@ -126,7 +126,8 @@ pub(super) struct Target {
 pub(super) struct Write {
     pub(super) resource: String,
     precondition: Precondition,
-    customer_md5: Option<String>,
+    mode: Mode,
+    encryption: Reply,
 }
 
 /// A committed write, for its reply.
@@ -134,7 +135,7 @@ pub(super) struct Written {
     pub(super) committed: Committed,
     pub(super) etag: String,
     pub(super) verified: Verified,
-    pub(super) customer_md5: Option<String>,
+    pub(super) encryption: Reply,
 }
 
 impl Write {
@@ -142,15 +143,15 @@ impl Write {
         state: &Arc<AppState>,
         principal: &Principal,
         target: Target,
-        asked: Asked,
+        encryption: Resolved,
         mut checks: BodyChecks,
     ) -> S3Result<(Self, Upload)> {
         let resource = format!("{}/{}", target.bucket, target.key);
-        let (customer_md5, protection) = match asked {
-            Asked::Default | Asked::Managed => (None, Protection::Managed),
-            Asked::Customer(CustomerKey { key, md5 }) => (Some(md5), Protection::Customer(key)),
-        };
-        if customer_md5.is_none() {
+        let Resolved {
+            protection, reply, ..
+        } = encryption;
+        let mode = protection.mode();
+        if has_md5_etag(mode) {
             checks.need_md5();
         }
         let metrics = state.metrics.clone();
@@ -192,7 +193,8 @@ impl Write {
             Self {
                 resource,
                 precondition,
-                customer_md5,
+                mode,
+                encryption: reply,
             },
             Upload {
                 stream,
@@ -213,7 +215,8 @@ impl Write {
         let Self {
             resource,
             precondition,
-            customer_md5,
+            mode,
+            encryption,
         } = self;
         blocking(move || {
             let failed = |cause| from_vault(cause, &resource);
@@ -229,27 +232,15 @@ impl Write {
                     attrs: attrs.clone(),
                 })
                 .map_err(failed)?;
-            let etag = etag(committed.instance, customer_md5.is_none().then_some(&attrs));
+            let etag = etag(mode, committed.instance, Some(&attrs));
             Ok(Written {
                 committed,
                 etag,
                 verified,
-                customer_md5,
+                encryption,
             })
         })
         .await?
-    }
-}
-
-impl Written {
-    pub(super) fn server_side_encryption(&self) -> Option<ServerSideEncryption> {
-        self.customer_md5
-            .is_none()
-            .then(|| ServerSideEncryption::from_static(ServerSideEncryption::AES256))
-    }
-
-    pub(super) fn sse_customer_algorithm(&self) -> Option<String> {
-        self.customer_md5.is_some().then(|| "AES256".to_owned())
     }
 }
 
@@ -376,18 +367,10 @@ macro_rules! describe {
             .class
             .map(StorageClass::from);
         $output.parts_count = None;
-        match $found.info().mode {
-            Mode::Customer => {
-                $output.sse_customer_algorithm = Some("AES256".to_owned());
-                $output.sse_customer_key_md5 = $found.customer_md5.clone();
-            }
-            Mode::Plain => {}
-            _ => {
-                $output.server_side_encryption = Some(ServerSideEncryption::from_static(
-                    ServerSideEncryption::AES256,
-                ));
-            }
-        }
+        set_encryption!(
+            $output,
+            &Reply::of($found.info().mode, $found.customer_md5.clone())
+        );
     };
 }
 use describe;
@@ -529,10 +512,7 @@ pub(super) async fn open(
 
 /// The ETag of an opened object.
 pub(super) fn object_etag(info: &ObjectInfo) -> String {
-    etag(
-        info.instance,
-        (info.mode != Mode::Customer).then_some(&info.attrs),
-    )
+    etag(info.mode, info.instance, Some(&info.attrs))
 }
 
 /// What stands under a key now, for the conditions of a write or delete.
@@ -546,7 +526,7 @@ pub(super) fn current(vault: &Vault, bucket: &str, key: &str) -> S3Result<Option
     match vault.stat(bucket, key.as_bytes()) {
         Ok(stat) => Ok(Some(Standing {
             current: Current {
-                etag: etag(stat.instance, stat.attrs.as_ref()),
+                etag: etag(stat.mode, stat.instance, stat.attrs.as_ref()),
                 instance: stat.instance,
             },
             length: stat.length,
@@ -555,25 +535,6 @@ pub(super) fn current(vault: &Vault, bucket: &str, key: &str) -> S3Result<Option
         Err(VaultError::NoSuchKey { .. }) => Ok(None),
         Err(cause) => Err(from_vault(cause, &format!("{bucket}/{key}"))),
     }
-}
-
-/// What a write asks for, once the server accepts customer keys at all.
-pub(super) fn asked(
-    state: &Arc<AppState>,
-    headers: &HeaderMap,
-    customer: CustomerFields<'_>,
-) -> S3Result<Asked> {
-    let wants_customer = [
-        sse::CUSTOMER.algorithm,
-        sse::CUSTOMER.key,
-        sse::CUSTOMER.md5,
-    ]
-    .iter()
-    .any(|name| headers.contains_key(*name));
-    if wants_customer && !state.settings.customer_keys {
-        return Err(sse::customer_keys_blocked());
-    }
-    sse::asked(headers, customer)
 }
 
 /// ACLs other than the owner's own are not implemented; silence would be a lie.

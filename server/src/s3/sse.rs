@@ -61,9 +61,7 @@ pub(super) enum Asked {
 /// Reads what a write (PUT, COPY target) asks for.
 pub(super) fn asked(headers: &HeaderMap, customer: CustomerFields<'_>) -> S3Result<Asked> {
     let sse = header(headers, SSE);
-    let any_customer = [CUSTOMER.algorithm, CUSTOMER.key, CUSTOMER.md5]
-        .iter()
-        .any(|name| headers.contains_key(*name));
+    let any_customer = brings_customer_key(headers);
     if let (Some(value), true) = (sse, any_customer) {
         return Err(invalid_argument(
             SSE,
@@ -86,16 +84,20 @@ pub(super) fn asked(headers: &HeaderMap, customer: CustomerFields<'_>) -> S3Resu
         )),
         None => Ok(Asked::Default),
         Some("AES256") => Ok(Asked::Managed),
-        Some("aws:kms" | "aws:kms:dsse") => Err(error(
-            S3ErrorCode::NotImplemented,
-            "Server side encryption specified but KMS is not configured",
-        )),
+        Some("aws:kms" | "aws:kms:dsse") => Err(kms_not_configured()),
         Some(other) => Err(invalid_argument(
             SSE,
             other,
             "The encryption algorithm specified is not valid.",
         )),
     }
+}
+
+/// Whether any header of a customer key is there, a whole key or not.
+pub(super) fn brings_customer_key(headers: &HeaderMap) -> bool {
+    [CUSTOMER.algorithm, CUSTOMER.key, CUSTOMER.md5]
+        .iter()
+        .any(|name| headers.contains_key(*name))
 }
 
 /// Reads and checks the three headers of a customer key; `None` when none of them is there.
@@ -188,9 +190,23 @@ pub(super) fn key_not_applicable() -> S3Error {
 
 /// The key does not open the object.
 pub(super) fn wrong_key() -> S3Error {
+    error(S3ErrorCode::AccessDenied, WRONG_KEY)
+}
+
+/// The same as clients of ceph expect it.
+pub(super) fn as_ceph(cause: S3Error) -> S3Error {
+    if *cause.code() == S3ErrorCode::AccessDenied && cause.message() == Some(WRONG_KEY) {
+        error(S3ErrorCode::InvalidArgument, WRONG_KEY)
+    } else {
+        cause
+    }
+}
+
+/// `aws:kms`, and no key to wrap under.
+pub(super) fn kms_not_configured() -> S3Error {
     error(
-        S3ErrorCode::AccessDenied,
-        "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key.",
+        S3ErrorCode::NotImplemented,
+        "Server side encryption specified but KMS is not configured",
     )
 }
 
@@ -209,6 +225,8 @@ pub(super) fn rotation_keys_equal_but_wrong() -> S3Error {
         "The provided encryption parameters did not match the ones used originally.",
     )
 }
+
+const WRONG_KEY: &str = "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key.";
 
 fn no_locked_memory() -> S3Error {
     error(

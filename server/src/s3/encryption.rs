@@ -1,0 +1,174 @@
+//! What a write gets: its own headers over the bucket's default over `AES256`, or over nothing in a
+//! bucket that an operator opened for plaintext. One function decides for every way to write.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use s3s::S3Result;
+use s3s::dto::ServerSideEncryption;
+use serde::{Deserialize, Serialize};
+use strongroom::keys::Mode;
+use strongroom::store::Bucket;
+use strongroom::vault::Protection;
+
+use super::AppState;
+use super::documents::Document;
+use super::sse::{self, Asked, CustomerFields, CustomerKey};
+
+/// What PutBucketEncryption set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BucketEncryption {
+    /// Absent: nothing was set, or it was deleted again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) default: Option<DefaultEncryption>,
+    /// Whether writes under customer keys are refused. Absent: the server's setting decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) customer_keys_blocked: Option<bool>,
+}
+
+impl Document for BucketEncryption {
+    const NAME: &'static str = "encryption";
+}
+
+/// The default of a bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DefaultEncryption {
+    pub(super) algorithm: Algorithm,
+    /// Key id, alias or ARN, as it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) key: Option<String>,
+    #[serde(default)]
+    pub(super) bucket_key: bool,
+}
+
+/// What a bucket can have as its default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Algorithm {
+    #[serde(rename = "AES256")]
+    Aes256,
+    #[serde(rename = "aws:kms")]
+    Kms,
+}
+
+/// That an operator opened the bucket for plain objects. The vault reads the same document, and
+/// refuses to write a plain object where it does not say so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Plaintext {
+    pub(super) allowed: bool,
+}
+
+impl Document for Plaintext {
+    const NAME: &'static str = "plaintext";
+}
+
+/// What a write gets.
+pub(super) struct Resolved {
+    pub(super) protection: Protection,
+    /// Whether the request asked for it, rather than the bucket's default.
+    pub(super) asked: bool,
+    pub(super) reply: Reply,
+}
+
+/// The encryption of an object as replies name it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reply {
+    pub(super) server_side_encryption: Option<ServerSideEncryption>,
+    pub(super) customer_key_md5: Option<String>,
+}
+
+impl Reply {
+    /// `AES256`, or what the mode of a stored object says. `customer_key_md5` is that of the key
+    /// that just opened it.
+    pub(super) fn of(mode: Mode, customer_key_md5: Option<String>) -> Self {
+        match mode {
+            Mode::Customer => Self {
+                customer_key_md5,
+                ..Self::default()
+            },
+            Mode::Plain => Self::default(),
+            _ => Self {
+                server_side_encryption: Some(ServerSideEncryption::from_static(
+                    ServerSideEncryption::AES256,
+                )),
+                ..Self::default()
+            },
+        }
+    }
+
+    pub(super) fn customer_algorithm(&self) -> Option<String> {
+        self.customer_key_md5.as_ref().map(|_| "AES256".to_owned())
+    }
+}
+
+/// Sets the encryption fields of an output.
+macro_rules! set_encryption {
+    ($output:expr, $reply:expr) => {
+        let reply: &$crate::s3::encryption::Reply = $reply;
+        $output.server_side_encryption = reply.server_side_encryption.clone();
+        $output.sse_customer_algorithm = reply.customer_algorithm();
+        $output.sse_customer_key_md5 = reply.customer_key_md5.clone();
+    };
+}
+pub(super) use set_encryption;
+
+impl Resolved {
+    fn new(protection: Protection, asked: bool, customer_key_md5: Option<String>) -> Self {
+        Self {
+            reply: Reply::of(protection.mode(), customer_key_md5),
+            protection,
+            asked,
+        }
+    }
+}
+
+/// Decides what a write to `bucket` gets.
+///
+/// # Errors
+/// As [`sse::asked`]; `AccessDenied` for a customer key where they are blocked, whatever the key.
+pub(super) async fn resolve(
+    state: &Arc<AppState>,
+    bucket: &Bucket,
+    headers: &HeaderMap,
+    customer: CustomerFields<'_>,
+) -> S3Result<Resolved> {
+    let configured = state.documents.get::<BucketEncryption>(bucket).await?;
+    if sse::brings_customer_key(headers) {
+        let blocked = configured
+            .as_ref()
+            .and_then(|configured| configured.customer_keys_blocked)
+            .unwrap_or(!state.settings.customer_keys);
+        if blocked {
+            return Err(sse::customer_keys_blocked());
+        }
+    }
+    let default = configured
+        .as_ref()
+        .and_then(|configured| configured.default.as_ref());
+    match (sse::asked(headers, customer)?, default) {
+        (Asked::Customer(CustomerKey { key, md5 }), _) => {
+            Ok(Resolved::new(Protection::Customer(key), true, Some(md5)))
+        }
+        (Asked::Managed, _) => Ok(Resolved::new(Protection::Managed, true, None)),
+        (Asked::Default, Some(default)) => match default.algorithm {
+            Algorithm::Aes256 => Ok(Resolved::new(Protection::Managed, false, None)),
+            Algorithm::Kms => Err(sse::kms_not_configured()),
+        },
+        (Asked::Default, None) => {
+            let protection = if is_plaintext(state, bucket).await? {
+                Protection::Plain
+            } else {
+                Protection::Managed
+            };
+            Ok(Resolved::new(protection, false, None))
+        }
+    }
+}
+
+/// Whether an operator opened the bucket for plain objects.
+pub(super) async fn is_plaintext(state: &Arc<AppState>, bucket: &Bucket) -> S3Result<bool> {
+    let plaintext = state.documents.get::<Plaintext>(bucket).await?;
+    Ok(plaintext.is_some_and(|plaintext| plaintext.allowed))
+}
