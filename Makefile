@@ -9,14 +9,16 @@ ADDR ?= 127.0.0.1:9000
 DIR ?= dev
 
 export CARGO_SERVER_FLAGS STRONGROOM
-# The test clients (boto3, aws) live in an environment of their own.
+# The test clients live in environments of their own.
 export PATH := $(CURDIR)/target/venv/bin:$(PATH)
+export NODE_PATH := $(CURDIR)/target/clients/node_modules
 
-.PHONY: help setup build serve test lint docs tests bench bench-smoke tour crash two-of-three clean-dev
+.PHONY: help setup build serve test lint docs tests clients bench bench-smoke tour crash two-of-three clean-dev
 
 help:
 	@echo "make serve         set up and serve S3 on $(ADDR), directory $(DIR)"
 	@echo "make test          set up and check everything, as CI does"
+	@echo "make clients       a round trip of every client we know: aws, s3cmd, rclone, s5cmd, minio-py, curl, JavaScript"
 	@echo "make bench         measure the library"
 	@echo "make tour          run the README's tour and compare what it prints"
 	@echo "make crash         kill and fail every system call of the write path, in full"
@@ -56,6 +58,11 @@ docs:
 tests:
 	cargo nextest run $(ALL)
 	cargo test --doc $(ALL)
+
+# Part of `make tests` too.
+clients:
+	.ci/setup test
+	cargo nextest run $(ALL) -E 'package(strongroom-server) & binary(clients)'
 
 bench:
 	cargo bench --all-features

@@ -1,8 +1,7 @@
 //! Drives the daemon with real S3 clients: each Python module of `tests/s3/` starts a development
 //! daemon on SoftHSM and runs against it with boto3, signed raw requests, or the aws command line.
 
-use std::path::Path;
-use std::process::Command;
+mod python;
 
 #[test]
 fn encryption_contract_holds_for_boto3_and_raw_requests() {
@@ -55,20 +54,5 @@ fn without_the_hsm_everything_fails_closed_and_recovers_alone() {
 }
 
 fn run(module: &str) {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/s3");
-    let output = Command::new("python3")
-        .args(["-m", "unittest", "-v", module])
-        .current_dir(tests)
-        .env("STRONGROOM", env!("CARGO_BIN_EXE_strongroom"))
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .output()
-        .expect("python3 with boto3: `make test` installs it");
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(output.status.success(), "{text}");
-    // unittest succeeds when it finds nothing to run.
-    assert!(!text.contains("Ran 0 tests"), "{text}");
+    python::run("s3", module);
 }
