@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use strongroom::id::{BlobId, BucketId, InstanceId};
+use strongroom::id::{BlobId, BucketId, InstanceId, VersionId};
 use strongroom::store::{
     BlobRef, BlobStore as _, Bucket, Catalog as _, Commit, FileBlobs, GenerationState,
     KeyStore as _, ListQuery, Locator, NewKeyRecord, ObjectRow, Precondition, SqliteCatalog,
-    SqliteKeys, SqliteOptions, SyncMeter,
+    SqliteKeys, SqliteOptions, SyncMeter, Versioning,
 };
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -158,6 +158,7 @@ fn prepare(catalog: &SqliteCatalog) -> Outcome<u64> {
         owner: String::new(),
         created_ms: 0,
         generation: 1,
+        versioning: Versioning::Off,
     };
     catalog.create_bucket(
         bucket,
@@ -178,13 +179,16 @@ fn commit(incarnation: u64, key: &[u8], inline: u16) -> Outcome<Commit> {
     } else {
         Locator::File
     };
+    let instance = InstanceId::random()?;
     let bytes = vec![7; usize::from(inline)];
     Ok(Commit {
         bucket: BUCKET,
         incarnation,
         row: ObjectRow {
             key: key.to_vec(),
-            instance: InstanceId::random()?,
+            instance,
+            version: VersionId(instance.0),
+            null: true,
             mode: 1,
             suite: 1,
             length: u64::from(inline),
@@ -202,12 +206,14 @@ fn commit(incarnation: u64, key: &[u8], inline: u16) -> Outcome<Commit> {
                 locator,
                 sealed_len: u64::from(inline),
             }],
+            restored: Vec::new(),
         },
         inline: if inline > 0 {
             vec![(id, bytes)]
         } else {
             Vec::new()
         },
+        part_attrs: Vec::new(),
         precondition: Precondition::None,
         now_ms: 0,
     })

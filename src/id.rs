@@ -47,6 +47,10 @@ id! {
     BlobId
 }
 id! {
+    /// One entry in the history of a key: for an object, the instance it was first written as.
+    VersionId
+}
+id! {
     /// A root: one master key in all its versions.
     RootId
 }

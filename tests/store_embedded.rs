@@ -7,11 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use strongroom::id::{BlobId, BucketId, InstanceId};
+use strongroom::id::{BlobId, BucketId, InstanceId, VersionId};
 use strongroom::store::{
     BlobRef, BlobStore as _, Bucket, Catalog as _, Commit, FileBlobs, GenerationState,
     KeyStore as _, Locator, NewKeyRecord, ObjectRow, Precondition, ScanBy, SqliteCatalog,
-    SqliteKeys, SqliteOptions, StoreError, SyncMeter,
+    SqliteKeys, SqliteOptions, StoreError, SyncMeter, Versioning,
 };
 use tempfile::tempdir;
 
@@ -38,6 +38,7 @@ fn bucket(catalog: &SqliteCatalog) -> (BucketId, u64) {
         owner: "owner".to_owned(),
         created_ms: 1,
         generation: 1,
+        versioning: Versioning::Off,
     };
     catalog.create_bucket(bucket, state).unwrap();
     (id, catalog.register("node", 0, 1_000_000).unwrap())
@@ -51,6 +52,8 @@ fn commit(bucket: BucketId, incarnation: u64, key: &[u8]) -> Commit {
         row: ObjectRow {
             key: key.to_vec(),
             instance,
+            version: VersionId(instance.0),
+            null: true,
             mode: 1,
             suite: 1,
             length: 5,
@@ -68,8 +71,10 @@ fn commit(bucket: BucketId, incarnation: u64, key: &[u8]) -> Commit {
                 locator: Locator::File,
                 sealed_len: 200,
             }],
+            restored: Vec::new(),
         },
         inline: Vec::new(),
+        part_attrs: Vec::new(),
         precondition: Precondition::None,
         now_ms: 9,
     }

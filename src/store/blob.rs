@@ -11,6 +11,8 @@ pub enum Locator {
     Inline,
     /// A file of its own in the blob store.
     File,
+    /// A file of its own in the archive, which is a blob store beside the first.
+    Archive,
     /// A name in a remote store.
     Remote(String),
     /// A stretch of a large volume file.
@@ -36,6 +38,9 @@ pub struct BlobRef {
 }
 
 /// A store of sealed blobs.
+///
+/// The archive is another store of the same kind: whoever opens a blob picks the store by the locator, and a store of
+/// files opens [`Locator::File`] and [`Locator::Archive`] alike.
 ///
 /// # Contract
 /// - A blob is complete and durable, or it is not there for [`BlobStore::open`] to return as complete: a blob

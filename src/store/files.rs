@@ -78,7 +78,7 @@ impl BlobStore for FileBlobs {
     }
 
     fn open(&self, blob: &BlobRef) -> Result<Box<dyn BlobReader>, StoreError> {
-        if blob.locator != Locator::File {
+        if !matches!(blob.locator, Locator::File | Locator::Archive) {
             return Err(StoreError::Unsupported(format!(
                 "blob {} is not a file of its own: {:?}",
                 blob.id, blob.locator

@@ -24,9 +24,11 @@ mod sync;
 
 pub use blob::{BlobReader, BlobRef, BlobStore, BlobWriter, Locator, incarnation_of, shard_of};
 pub use catalog::{
-    Bucket, Catalog, Commit, CommitError, DeleteBucketError, Garbage, GenerationState,
-    KeyStoreSeen, ListItem, ListPage, ListQuery, ListedObject, ObjectRow, ObjectView, Precondition,
-    Standing, after_prefix, common_prefix, maker_of,
+    Bucket, Catalog, Commit, CommitError, Committed, DeleteBucketError, Deleted, Garbage,
+    GenerationState, KeyStoreSeen, ListItem, ListPage, ListQuery, ListedObject, ListedVersion,
+    Marker, ObjectRow, ObjectView, Place, Precondition, Standing, Version, VersionEntry,
+    VersionItem, VersionView, Versioning, VersionsPage, VersionsQuery, Which, after_prefix,
+    common_prefix, maker_of,
 };
 pub use dirs::{StoreLock, make_dir};
 pub use error::StoreError;

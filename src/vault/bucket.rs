@@ -3,7 +3,7 @@
 use super::{Vault, VaultError, now_ms};
 use crate::id::{BucketId, InstanceId};
 use crate::keys::KeyState;
-use crate::store::{Bucket, DeleteBucketError, GenerationState, StoreError};
+use crate::store::{Bucket, DeleteBucketError, GenerationState, StoreError, Versioning, Which};
 
 impl Vault {
     /// Makes a bucket and its key: one HSM operation for each root.
@@ -35,6 +35,7 @@ impl Vault {
             owner: owner.to_owned(),
             created_ms: now_ms(),
             generation: FIRST_GENERATION,
+            versioning: Versioning::Off,
         };
         match self
             .stores
@@ -157,10 +158,14 @@ impl Vault {
         facts: &[u8],
     ) -> Result<(), VaultError> {
         self.check_writable()?;
-        let set = self
-            .stores
-            .catalog
-            .set_facts(bucket.id, key, instance, expected, facts);
+        let set = self.stores.catalog.set_facts(
+            bucket.id,
+            key,
+            Which::Current,
+            instance,
+            expected,
+            facts,
+        );
         set.map_err(|error| match error {
             StoreError::Stale(_) => VaultError::PreconditionFailed,
             StoreError::NotFound(_) => VaultError::NoSuchKey {

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{Vault, VaultError, check_key, now_ms};
-use crate::id::InstanceId;
+use crate::id::{InstanceId, VersionId};
 use crate::store::{CommitError, Garbage, Locator, Precondition, StoreError};
 
 impl Vault {
@@ -22,20 +22,23 @@ impl Vault {
         self.check_writable()?;
         check_key(key)?;
         let bucket = self.bucket(bucket)?;
-        let deleted = self
-            .stores
-            .catalog
-            .delete(bucket.id, key, precondition, now_ms());
-        let garbage = deleted.map_err(|error| match error {
+        let deleted = self.stores.catalog.delete(
+            bucket.id,
+            key,
+            precondition,
+            VersionId::random()?,
+            now_ms(),
+        );
+        let deleted = deleted.map_err(|error| match error {
             CommitError::Precondition => VaultError::PreconditionFailed,
             CommitError::NoSuchBucket => VaultError::NoSuchBucket(bucket.name.clone()),
             CommitError::Condemned => VaultError::LeaseLost,
             CommitError::Store(error) => error.into(),
         })?;
-        match garbage {
+        match deleted.garbage {
             Some(garbage) => {
                 self.shred_before_reply(&garbage)?;
-                Ok(Some(garbage.instance))
+                Ok(garbage.instance)
             }
             // Perhaps deleted by a request whose shredding failed: this one must not say "gone" before it is.
             None if self.owes_shredding.load(Ordering::Acquire) => {
@@ -50,7 +53,11 @@ impl Vault {
     ///
     /// On failure the change itself stays, visible and durable; the garbage entry keeps the record from being forgotten.
     pub(super) fn shred_before_reply(&self, garbage: &Garbage) -> Result<(), VaultError> {
-        match self.stores.keys.shred(&[garbage.instance]) {
+        let Some(instance) = garbage.instance else {
+            self.shredded().insert(garbage.id);
+            return Ok(());
+        };
+        match self.stores.keys.shred(&[instance]) {
             Ok(()) => {
                 self.shredded().insert(garbage.id);
                 Ok(())
@@ -59,8 +66,7 @@ impl Vault {
                 self.owes_shredding.store(true, Ordering::Release);
                 self.counts.unknown.fetch_add(1, Ordering::Relaxed);
                 Err(VaultError::OutcomeUnknown(format!(
-                    "the change took effect, the key of the former instance {} is not shredded yet: {error}",
-                    garbage.instance
+                    "the change took effect, the key of the former instance {instance} is not shredded yet: {error}"
                 )))
             }
         }
@@ -89,7 +95,10 @@ impl Vault {
             if fresh.is_empty() {
                 continue;
             }
-            let instances: Vec<InstanceId> = fresh.iter().map(|garbage| garbage.instance).collect();
+            let instances: Vec<InstanceId> = fresh
+                .iter()
+                .filter_map(|garbage| garbage.instance)
+                .collect();
             if let Err(error) = self.stores.keys.shred(&instances) {
                 break Err(error);
             }

@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
     use crate::format::Suite;
-    use crate::id::{BlobId, InstanceId};
+    use crate::id::{BlobId, InstanceId, VersionId};
     use crate::store::{BlobRef, Locator};
 
     /// A row of one blob of `length` bytes and the record that vouches for it.
@@ -119,6 +119,8 @@ mod tests {
         let row = ObjectRow {
             key: b"k".to_vec(),
             instance: InstanceId([2; 16]),
+            version: VersionId([2; 16]),
+            null: true,
             mode: 1,
             suite: 1,
             length,
@@ -136,6 +138,7 @@ mod tests {
                 locator: Locator::Inline,
                 sealed_len,
             }],
+            restored: Vec::new(),
         };
         let record = DataKeyInfo {
             state: RecordState::Complete,

@@ -17,7 +17,7 @@ use super::layout::Layout;
 use super::types::{CommitRequest, Committed, Protection, PutRequest};
 use super::{Vault, VaultError, check_key, now_ms};
 use crate::format::{NamedList, SEGMENT_LEN, Suite};
-use crate::id::{BlobId, InstanceId};
+use crate::id::{BlobId, InstanceId, VersionId};
 use crate::keys::{BucketKey, Context, DataKey, RecordState};
 use crate::object::{BlobSealer, BlobSummary};
 use crate::store::{
@@ -219,6 +219,8 @@ impl PutStream {
         let row = ObjectRow {
             key: std::mem::take(&mut self.key),
             instance: self.instance,
+            version: VersionId(self.instance.0),
+            null: true,
             mode: self.protection.mode().code(),
             suite: summary.suite as u8,
             length: summary.plain_len,
@@ -231,22 +233,24 @@ impl PutStream {
             attrs,
             facts: std::mem::take(&mut self.facts),
             blobs: vec![blob.clone()],
+            restored: Vec::new(),
         };
         let visible = self.vault.stores.catalog.commit(Commit {
             bucket: self.bucket.id,
             incarnation: self.incarnation,
             row,
             inline,
+            part_attrs: Vec::new(),
             precondition: request.precondition,
             now_ms,
         });
         let garbage = match visible {
-            Ok(garbage) => garbage,
+            Ok(committed) => committed.garbage,
             Err(error) => return Err(self.not_visible(error, &blob)),
         };
-        let replaced = garbage.as_ref().map(|garbage| garbage.instance);
-        if let Some(garbage) = garbage {
-            self.vault.shred_before_reply(&garbage)?;
+        let replaced = garbage.iter().find_map(|garbage| garbage.instance);
+        for garbage in &garbage {
+            self.vault.shred_before_reply(garbage)?;
         }
         Ok(Committed {
             instance: self.instance,

@@ -299,7 +299,7 @@ fn left_over(vault: &Arc<Vault>, stores: &Stores) {
         }
     }
     for garbage in stores.catalog.garbage(0, 1000).unwrap() {
-        println!("left garbage {}", garbage.instance);
+        println!("left garbage {}", garbage.id);
     }
     for bucket in stores.catalog.deleted_buckets().unwrap() {
         println!("left deleted bucket {bucket}");

@@ -5,11 +5,11 @@ use std::ops::Bound;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use strongroom::id::{BlobId, BucketId, InstanceId, RootId};
+use strongroom::id::{BlobId, BucketId, InstanceId, RootId, VersionId};
 use strongroom::store::{
     BlobRef, Bucket, Catalog, Commit, GenerationState, KeyStore, ListQuery, Locator, MasterRow,
     MemoryCatalog, MemoryKeys, NewKeyRecord, ObjectRow, Precondition, ScanBy, SqliteCatalog,
-    SqliteKeys,
+    SqliteKeys, Versioning, Which,
 };
 
 /// An answer; of an error only its kind.
@@ -223,6 +223,7 @@ fn do_catalog_step(catalog: &dyn Catalog, step: &CatalogStep) -> String {
                 owner: "owner".to_owned(),
                 created_ms: 5,
                 generation: 1,
+                versioning: Versioning::Off,
             };
             answer(catalog.create_bucket(bucket, generation(1, 1)))
         }
@@ -259,12 +260,13 @@ fn do_catalog_step(catalog: &dyn Catalog, step: &CatalogStep) -> String {
         SetFacts(b, key, number, old, new) => answer(catalog.set_facts(
             bucket(*b),
             KEYS[*key],
+            Which::Current,
             instance(*number),
             &bytes(*old),
             &bytes(*new),
         )),
         Delete(b, key, precondition) => {
-            answer(catalog.delete(bucket(*b), KEYS[*key], *precondition, 7))
+            answer(catalog.delete(bucket(*b), KEYS[*key], *precondition, VersionId([0; 16]), 7))
         }
         List(b, prefix, from, folded, limit) => {
             let query = ListQuery {
@@ -306,6 +308,8 @@ fn commit(b: u8, key: usize, number: u8, incarnation: u64, precondition: Precond
         row: ObjectRow {
             key: KEYS[key].to_vec(),
             instance: instance(number),
+            version: VersionId(instance(number).0),
+            null: true,
             mode: 1,
             suite: 1,
             length: u64::from(number),
@@ -323,12 +327,14 @@ fn commit(b: u8, key: usize, number: u8, incarnation: u64, precondition: Precond
                 locator,
                 sealed_len: 9,
             }],
+            restored: Vec::new(),
         },
         inline: if inline {
             vec![(id, vec![number; 9])]
         } else {
             Vec::new()
         },
+        part_attrs: Vec::new(),
         precondition,
         now_ms: 9,
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use strongroom::id::VersionId;
 use strongroom::keys::Mode;
 use strongroom::store::{BlobRef, Commit, ObjectRow, Precondition};
 use strongroom::vault::{Bucket, Stores, Vault, VaultError};
@@ -60,7 +61,13 @@ impl Scene {
         let inline = view.inline;
         self.stores
             .catalog
-            .delete(self.bucket.id, b"x", Precondition::None, 0)
+            .delete(
+                self.bucket.id,
+                b"x",
+                Precondition::None,
+                VersionId([0; 16]),
+                0,
+            )
             .unwrap();
         let garbage: Vec<u64> = self
             .stores
@@ -80,6 +87,7 @@ impl Scene {
                 incarnation,
                 row,
                 inline,
+                part_attrs: Vec::new(),
                 precondition: Precondition::None,
                 now_ms: 0,
             })

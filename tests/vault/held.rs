@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use strongroom::id::{BlobId, BucketId, InstanceId};
+use strongroom::id::{BlobId, BucketId, InstanceId, VersionId};
 use strongroom::store::*;
 use strongroom::vault::Stores;
 
@@ -232,10 +232,15 @@ macro_rules! catalog {
                 fn set_generation(&self, bucket: BucketId, expected: Option<GenerationState>, new: GenerationState, make_active: bool) -> Result<(), StoreError>;
                 fn document(&self, bucket: Option<BucketId>, name: &str) -> Result<Option<(u64, Vec<u8>)>, StoreError>;
                 fn put_document(&self, bucket: Option<BucketId>, name: &str, expected: Option<u64>, bytes: Option<&[u8]>) -> Result<u64, StoreError>;
-                fn commit(&self, commit: Commit) -> Result<Option<Garbage>, CommitError>;
-                fn set_facts(&self, bucket: BucketId, key: &[u8], instance: InstanceId, expected: &[u8], facts: &[u8]) -> Result<(), StoreError>;
-                fn delete(&self, bucket: BucketId, key: &[u8], precondition: Precondition, now_ms: u64) -> Result<Option<Garbage>, CommitError>;
+                fn set_versioning(&self, bucket: BucketId, versioning: Versioning) -> Result<(), StoreError>;
+                fn commit(&self, commit: Commit) -> Result<Committed, CommitError>;
+                fn version(&self, bucket: BucketId, key: &[u8], which: Which) -> Result<Option<VersionView>, StoreError>;
+                fn part_attrs(&self, instance: InstanceId) -> Result<Option<Vec<u8>>, StoreError>;
+                fn set_facts(&self, bucket: BucketId, key: &[u8], which: Which, instance: InstanceId, expected: &[u8], facts: &[u8]) -> Result<(), StoreError>;
+                fn delete(&self, bucket: BucketId, key: &[u8], precondition: Precondition, marker: VersionId, now_ms: u64) -> Result<Deleted, CommitError>;
+                fn delete_version(&self, bucket: BucketId, key: &[u8], which: Which, expected_facts: Option<&[u8]>, now_ms: u64) -> Result<Deleted, CommitError>;
                 fn list(&self, query: &ListQuery<'_>) -> Result<ListPage, StoreError>;
+                fn list_versions(&self, query: &VersionsQuery<'_>) -> Result<VersionsPage, StoreError>;
                 fn garbage(&self, after: u64, limit: usize) -> Result<Vec<Garbage>, StoreError>;
                 fn garbage_done(&self, ids: &[u64]) -> Result<(), StoreError>;
                 fn condemn(&self, blob: BlobId) -> Result<bool, StoreError>;

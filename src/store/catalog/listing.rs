@@ -2,7 +2,10 @@
 
 use std::ops::Bound;
 
-use crate::id::{BucketId, InstanceId};
+use crate::id::{BucketId, InstanceId, VersionId};
+
+use super::{ObjectRow, Which};
+use crate::store::Locator;
 
 /// What to list.
 #[derive(Debug, Clone, Copy)]
@@ -22,13 +25,18 @@ pub struct ListQuery<'a> {
 impl ListQuery<'_> {
     /// The smallest key it may show.
     pub(in crate::store) fn start(&self) -> Vec<u8> {
-        let from = match self.from {
-            Bound::Included(key) => key.to_vec(),
-            Bound::Excluded(key) => [key, &[0]].concat(),
-            Bound::Unbounded => Vec::new(),
-        };
-        from.max(self.prefix.to_vec())
+        first_key(self.prefix, self.from)
     }
+}
+
+/// The smallest key of a prefix from a bound on.
+pub(super) fn first_key(prefix: &[u8], from: Bound<&[u8]>) -> Vec<u8> {
+    let from = match from {
+        Bound::Included(key) => key.to_vec(),
+        Bound::Excluded(key) => [key, &[0]].concat(),
+        Bound::Unbounded => Vec::new(),
+    };
+    from.max(prefix.to_vec())
 }
 
 /// An item of a listing.
@@ -45,8 +53,12 @@ pub enum ListItem {
 pub struct ListedObject {
     /// Its key.
     pub key: Vec<u8>,
-    /// Its visible instance.
+    /// Its instance.
     pub instance: InstanceId,
+    /// Label of the version.
+    pub version: VersionId,
+    /// Whether it is the null version of its key.
+    pub null: bool,
     /// How its data key is protected.
     pub mode: u8,
     /// The suite it is sealed with.
@@ -61,6 +73,48 @@ pub struct ListedObject {
     pub attrs: Vec<u8>,
     /// Facts that change after the write.
     pub facts: Vec<u8>,
+    /// Where its bytes are.
+    pub place: Place,
+}
+
+impl ListedObject {
+    /// What it is found as among the versions of its key.
+    #[must_use]
+    pub fn which(&self) -> Which {
+        Which::of(self.version, self.null)
+    }
+}
+
+impl From<&ObjectRow> for ListedObject {
+    fn from(row: &ObjectRow) -> Self {
+        let archived = |blob: &crate::store::BlobRef| blob.locator == Locator::Archive;
+        Self {
+            key: row.key.clone(),
+            instance: row.instance,
+            version: row.version,
+            null: row.null,
+            mode: row.mode,
+            suite: row.suite,
+            length: row.length,
+            modified_ms: row.modified_ms,
+            generation: row.generation,
+            attrs: row.attrs.clone(),
+            facts: row.facts.clone(),
+            place: Place {
+                archived: row.blobs.iter().any(archived),
+                restored: !row.restored.is_empty(),
+            },
+        }
+    }
+}
+
+/// Where the bytes of an object are, as far as a listing shows it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    /// In the archive.
+    pub archived: bool,
+    /// In the archive, and in a restored copy.
+    pub restored: bool,
 }
 
 /// A page of a listing, in byte order.

@@ -2,14 +2,21 @@
 
 mod listing;
 mod rows;
+mod versions;
 
-pub use listing::{ListItem, ListPage, ListQuery, ListedObject, after_prefix, common_prefix};
+pub use listing::{
+    ListItem, ListPage, ListQuery, ListedObject, Place, after_prefix, common_prefix,
+};
 pub use rows::{
-    Bucket, Commit, CommitError, DeleteBucketError, Garbage, GenerationState, KeyStoreSeen,
-    ObjectRow, ObjectView, Precondition, Standing,
+    Bucket, Commit, CommitError, Committed, DeleteBucketError, Garbage, GenerationState,
+    KeyStoreSeen, ObjectRow, ObjectView, Precondition, Standing, Versioning,
+};
+pub use versions::{
+    Deleted, ListedVersion, Marker, Version, VersionEntry, VersionItem, VersionView, VersionsPage,
+    VersionsQuery, Which,
 };
 
-use crate::id::{BlobId, BucketId, InstanceId};
+use crate::id::{BlobId, BucketId, InstanceId, VersionId};
 
 use super::{StoreError, StoreIdentity};
 
@@ -20,6 +27,9 @@ use super::{StoreError, StoreIdentity};
 /// - A blob or an instance is *named* from the commit that makes it visible until [`Catalog::garbage_done`] of the
 ///   entry it became. What is named cannot be condemned; what is condemned cannot be committed; of a commit and a
 ///   condemnation that race, exactly one wins.
+/// - The versions of a key stand in the order in which they were written. The newest is the current one; where it is
+///   a delete marker there is no object of the key.
+/// - At most one version of a key is the null version.
 /// - An incarnation goes from live to dead to closed and never back.
 pub trait Catalog: Send + Sync {
     /// Looks at the whole store for damage that a read of single rows does not meet: rows that are missing as a
@@ -122,7 +132,7 @@ pub trait Catalog: Send + Sync {
     /// Any [`StoreError`] of a read.
     fn buckets(&self, after: Option<&str>, limit: usize) -> Result<Vec<Bucket>, StoreError>;
 
-    /// Deletes an empty bucket with its documents and generations; it stays among [`Catalog::deleted_buckets`].
+    /// Deletes a bucket without versions, with its documents and generations; it stays among [`Catalog::deleted_buckets`].
     ///
     /// # Errors
     /// As [`DeleteBucketError`] says.
@@ -139,6 +149,12 @@ pub trait Catalog: Send + Sync {
     /// # Errors
     /// Any [`StoreError`] of a write.
     fn bucket_done(&self, bucket: BucketId) -> Result<(), StoreError>;
+
+    /// Changes what a bucket does with what is overwritten and deleted. What is there stays as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] for the bucket; [`StoreError::Unsupported`] for a way back to [`Versioning::Off`].
+    fn set_versioning(&self, bucket: BucketId, versioning: Versioning) -> Result<(), StoreError>;
 
     /// State of a generation.
     ///
@@ -186,33 +202,59 @@ pub trait Catalog: Send + Sync {
         bytes: Option<&[u8]>,
     ) -> Result<u64, StoreError>;
 
-    /// Makes an instance visible, in one transaction with all its checks; returns what it replaced, which is
-    /// garbage from now on.
+    /// Makes an instance visible as the current version of its key, in one transaction with all its checks.
+    ///
+    /// Where versioning is enabled, the former versions stay. Where it is off or suspended, the new row is the null
+    /// version and takes the place of the former one, wherever in the history that was.
     ///
     /// # Errors
-    /// As [`CommitError`] says; [`StoreError::Exists`] if the instance or one of its blobs was committed before.
-    fn commit(&self, commit: Commit) -> Result<Option<Garbage>, CommitError>;
+    /// As [`CommitError`] says; [`StoreError::Exists`] if the instance or one of its blobs was committed before, or
+    /// the key has a version of this label.
+    fn commit(&self, commit: Commit) -> Result<Committed, CommitError>;
 
-    /// The visible instance of a key.
+    /// The current version of a key; `None` for nothing, and for a delete marker.
     ///
     /// # Errors
     /// Any [`StoreError`] of a read.
     fn object(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ObjectView>, StoreError>;
 
-    /// Puts `facts` in the place of `expected` on the instance, if it is still the visible one.
+    /// A version of a key.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] for another instance or none, [`StoreError::Stale`] for other facts.
+    /// Any [`StoreError`] of a read.
+    fn version(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        which: Which,
+    ) -> Result<Option<VersionView>, StoreError>;
+
+    /// The sealed attributes of the parts of an instance; `None` if it has none, or is not there.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a read.
+    fn part_attrs(&self, instance: InstanceId) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Puts `facts` in the place of `expected` on a version, if it still is of this instance.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] for another instance, a delete marker or nothing, [`StoreError::Stale`] for other
+    /// facts.
     fn set_facts(
         &self,
         bucket: BucketId,
         key: &[u8],
+        which: Which,
         instance: InstanceId,
         expected: &[u8],
         facts: &[u8],
     ) -> Result<(), StoreError>;
 
-    /// Takes an object out of sight; returns the garbage it became, `None` if there was none.
+    /// Takes an object out of sight.
+    ///
+    /// Where versioning is off, it is garbage. Where it is enabled, a delete marker is put on top of the key, even if
+    /// there is nothing below; where it is suspended, that marker is the null version and takes the place of the
+    /// former one. `marker` is the label it gets, fresh.
     ///
     /// # Errors
     /// As [`CommitError`] says.
@@ -221,8 +263,23 @@ pub trait Catalog: Send + Sync {
         bucket: BucketId,
         key: &[u8],
         precondition: Precondition,
+        marker: VersionId,
         now_ms: u64,
-    ) -> Result<Option<Garbage>, CommitError>;
+    ) -> Result<Deleted, CommitError>;
+
+    /// Removes a version or a delete marker for good, if there is one; the newest of the rest is current then.
+    ///
+    /// # Errors
+    /// [`StoreError::Stale`] if it is an object of other facts than `expected_facts`;
+    /// [`CommitError::NoSuchBucket`].
+    fn delete_version(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        which: Which,
+        expected_facts: Option<&[u8]>,
+        now_ms: u64,
+    ) -> Result<Deleted, CommitError>;
 
     /// A page of a listing. It reads neither heads nor manifests, and looks at no more than three rows per item:
     /// behind a common prefix it goes on at the first key past it.
@@ -230,6 +287,12 @@ pub trait Catalog: Send + Sync {
     /// # Errors
     /// Any [`StoreError`] of a read. A bucket that is not there lists as empty.
     fn list(&self, query: &ListQuery<'_>) -> Result<ListPage, StoreError>;
+
+    /// A page of all versions and delete markers. As cheap as [`Catalog::list`].
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a read. A bucket that is not there lists as empty.
+    fn list_versions(&self, query: &VersionsQuery<'_>) -> Result<VersionsPage, StoreError>;
 
     /// Up to `limit` garbage entries after number `after`.
     ///

@@ -1,7 +1,7 @@
 //! What the catalog keeps, and how it answers.
 
-use crate::id::{BlobId, BucketId, InstanceId};
-use crate::store::{BlobRef, Locator, StoreError};
+use crate::id::{BlobId, BucketId, InstanceId, VersionId};
+use crate::store::{BlobRef, Locator, StoreError, Which};
 
 /// A bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,19 @@ pub struct Bucket {
     pub created_ms: u64,
     /// The generation of its bucket key that wraps now.
     pub generation: u32,
+    /// Whether it keeps what is overwritten and deleted.
+    pub versioning: Versioning,
+}
+
+/// Whether a bucket keeps older versions of its objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Versioning {
+    /// It never did. Every object is the null version of its key.
+    Off,
+    /// A write adds a version.
+    Enabled,
+    /// A write takes the place of the null version and leaves the others alone.
+    Suspended,
 }
 
 /// Revision and state of a bucket key, repeated from its record so that an older record is noticed.
@@ -36,6 +49,10 @@ pub struct ObjectRow {
     pub key: Vec<u8>,
     /// The instance.
     pub instance: InstanceId,
+    /// Label of the version, which stays when the version gets another instance. Unique within the key.
+    pub version: VersionId,
+    /// Whether it is the null version of its key. The catalog sets it at the commit, whatever the writer says.
+    pub null: bool,
     /// How its data key is protected.
     pub mode: u8,
     /// The suite it is sealed with.
@@ -60,9 +77,17 @@ pub struct ObjectRow {
     pub facts: Vec<u8>,
     /// Its blobs.
     pub blobs: Vec<BlobRef>,
+    /// A copy of its blobs for as long as they are in the archive; empty for none.
+    pub restored: Vec<BlobRef>,
 }
 
 impl ObjectRow {
+    /// What it is found as among the versions of its key.
+    #[must_use]
+    pub fn which(&self) -> Which {
+        Which::of(self.version, self.null)
+    }
+
     /// Whether some of its bytes lie in the catalog.
     #[must_use]
     pub fn has_inline(&self) -> bool {
@@ -120,7 +145,9 @@ pub struct Commit {
     pub row: ObjectRow,
     /// Bytes of those blobs of the row that are inline, in the order of the row.
     pub inline: Vec<(BlobId, Vec<u8>)>,
-    /// What must be so.
+    /// Attributes of its parts, sealed; empty for none. Read by [`Catalog::part_attrs`](super::Catalog::part_attrs).
+    pub part_attrs: Vec<u8>,
+    /// What must be so. Under a delete marker there is no object.
     pub precondition: Precondition,
     /// The time now.
     pub now_ms: u64,
@@ -131,7 +158,8 @@ impl Commit {
     pub(in crate::store) fn check(&self) -> Result<(), StoreError> {
         let mut named: Vec<_> = self.row.blobs.iter().map(|blob| blob.id).collect();
         named.sort_unstable();
-        let twice = named.windows(2).any(|pair| pair.first() == pair.last());
+        let twice = named.windows(2).any(|pair| pair.first() == pair.last())
+            || !self.row.restored.is_empty();
         let in_row = self
             .row
             .blobs
@@ -151,16 +179,25 @@ impl Commit {
     }
 }
 
-/// An instance that is no longer visible; its key is to be shredded and its blobs are to be removed.
+/// What a commit did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Whether the new row is the null version.
+    pub null: bool,
+    /// What is garbage from now on: the null version it replaced, in ascending order of numbers.
+    pub garbage: Vec<Garbage>,
+}
+
+/// What nobody needs any more: a key record to be shredded, blobs to be removed, or both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Garbage {
     /// Number of the entry; only grows.
     pub id: u64,
     /// The bucket it was in.
     pub bucket: BucketId,
-    /// The instance.
-    pub instance: InstanceId,
-    /// Its blobs. Inline ones are gone already.
+    /// The instance whose key is to be shredded; `None` where only blobs are left behind.
+    pub instance: Option<InstanceId>,
+    /// The blobs to be removed. Inline ones are gone already.
     pub blobs: Vec<BlobRef>,
     /// Since when.
     pub since_ms: u64,
@@ -194,7 +231,7 @@ pub enum DeleteBucketError {
     /// There is none of this name.
     #[error("no such bucket")]
     NotFound,
-    /// It has objects.
+    /// It has objects, older versions or delete markers.
     #[error("the bucket is not empty")]
     NotEmpty,
     /// The store.

@@ -30,7 +30,7 @@ impl BlobStore for MemoryBlobs {
     }
 
     fn open(&self, blob: &BlobRef) -> Result<Box<dyn BlobReader>, StoreError> {
-        if blob.locator != Locator::File {
+        if !matches!(blob.locator, Locator::File | Locator::Archive) {
             return Err(StoreError::Unsupported(format!(
                 "locator of blob {}",
                 blob.id

@@ -22,6 +22,7 @@ pub(super) fn encode_blobs(blobs: &[BlobRef]) -> Result<Vec<u8>, StoreError> {
                 out.extend(volume.to_le_bytes());
                 out.extend(offset.to_le_bytes());
             }
+            Locator::Archive => out.push(4),
         }
     }
     Ok(out)
@@ -42,6 +43,7 @@ pub(super) fn decode_blobs(bytes: &[u8]) -> Option<Vec<BlobRef>> {
                 volume: u64::from_le_bytes(rest.array()?),
                 offset: u64::from_le_bytes(rest.array()?),
             },
+            [4] => Locator::Archive,
             _ => return None,
         };
         blobs.push(BlobRef {
@@ -105,6 +107,7 @@ mod tests {
         let locators = [
             Locator::Inline,
             Locator::File,
+            Locator::Archive,
             Locator::Remote("bucket/näme".to_owned()),
             Locator::Volume {
                 volume: 7,
@@ -117,7 +120,7 @@ mod tests {
                 part,
                 id: BlobId([part.to_le_bytes()[0]; 16]),
                 locator,
-                sealed_len: 1 << (part * 20),
+                sealed_len: 1 << (part * 15),
             })
             .collect();
         let bytes = encode_blobs(&blobs).unwrap();

@@ -6,7 +6,7 @@
 //! vanish without a trace in their neighbours; `check` finds that.
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Params, Row, params_from_iter};
+use rusqlite::{CachedStatement, Connection, Params, Row, Rows, params_from_iter};
 use sha2::{Digest as _, Sha256};
 
 use crate::store::StoreError;
@@ -119,9 +119,7 @@ impl Table {
         params: impl Params,
         mut each: impl FnMut(&Fields<'_>) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
-        let columns = self.columns.join(", ");
-        let sql = format!("SELECT {columns}, sum FROM {} {end}", self.name);
-        let mut statement = db.prepare_cached(&sql)?;
+        let mut statement = self.prepare(db, end)?;
         let mut rows = statement.query(params)?;
         while let Some(row) = rows.next()? {
             if !each(&self.verified(row)?)? {
@@ -129,6 +127,29 @@ impl Table {
             }
         }
         Ok(())
+    }
+
+    /// The statement that selects the rows of `end`; [`Table::rows`] runs it.
+    pub(super) fn prepare<'c>(
+        &self,
+        db: &'c Connection,
+        end: &str,
+    ) -> Result<CachedStatement<'c>, StoreError> {
+        let columns = self.columns.join(", ");
+        let sql = format!("SELECT {columns}, sum FROM {} {end}", self.name);
+        Ok(db.prepare_cached(&sql)?)
+    }
+
+    /// Runs a statement of [`Table::prepare`], for whoever goes through two tables side by side.
+    pub(super) fn rows<'s>(
+        &'s self,
+        statement: &'s mut CachedStatement<'_>,
+        params: impl Params,
+    ) -> Result<Cursor<'s>, StoreError> {
+        Ok(Cursor {
+            table: self,
+            rows: statement.query(params)?,
+        })
     }
 
     /// All that `end` selects.
@@ -196,6 +217,24 @@ impl Table {
             self.key_columns().join(", "),
             marks.join(", ")
         )
+    }
+}
+
+/// Rows, one at a time.
+pub(super) struct Cursor<'s> {
+    table: &'s Table,
+    rows: Rows<'s>,
+}
+
+impl Cursor<'_> {
+    pub(super) fn next<T>(
+        &mut self,
+        decode: impl FnOnce(&Fields<'_>) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        match self.rows.next()? {
+            Some(row) => decode(&self.table.verified(row)?).map(Some),
+            None => Ok(None),
+        }
     }
 }
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use strongroom::id::{BlobId, BucketId, InstanceId};
+use strongroom::id::{BlobId, BucketId, InstanceId, VersionId};
 use strongroom::store::{
-    Bucket, Catalog, Commit, CommitError, DeleteBucketError, Garbage, GenerationState,
-    KeyStoreSeen, ListItem, ListPage, ListQuery, ObjectView, Precondition, Standing, StoreError,
-    StoreIdentity,
+    Bucket, Catalog, Commit, CommitError, Committed, DeleteBucketError, Deleted, Garbage,
+    GenerationState, KeyStoreSeen, ListItem, ListPage, ListQuery, ObjectView, Precondition,
+    Standing, StoreError, StoreIdentity, VersionView, Versioning, VersionsPage, VersionsQuery,
+    Which,
 };
 
 use super::{Fault, Plan, refused, spoil};
@@ -45,16 +46,20 @@ macro_rules! pass {
 }
 
 impl Catalog for Faulty {
-    fn commit(&self, mut commit: Commit) -> Result<Option<Garbage>, CommitError> {
+    fn commit(&self, mut commit: Commit) -> Result<Committed, CommitError> {
+        let nothing = Committed {
+            null: true,
+            garbage: Vec::new(),
+        };
         if self.plan.now(Fault::LostAck) {
-            return Ok(None);
+            return Ok(nothing);
         }
         if self.plan.now(Fault::TornRecord) {
             commit.row.manifest.truncate(commit.row.manifest.len() / 2);
         }
         if self.plan.now(Fault::Reorder) {
             *self.held.lock().unwrap() = Some(commit);
-            return Ok(None);
+            return Ok(nothing);
         }
         let replaced = self.inner.commit(commit)?;
         if let Some(held) = self.held.lock().unwrap().take() {
@@ -116,8 +121,13 @@ impl Catalog for Faulty {
         set_generation(bucket: BucketId, expected: Option<GenerationState>, new: GenerationState, make_active: bool) -> Result<(), StoreError>;
         document(bucket: Option<BucketId>, name: &str) -> Result<Option<(u64, Vec<u8>)>, StoreError>;
         put_document(bucket: Option<BucketId>, name: &str, expected: Option<u64>, bytes: Option<&[u8]>) -> Result<u64, StoreError>;
-        set_facts(bucket: BucketId, key: &[u8], instance: InstanceId, expected: &[u8], facts: &[u8]) -> Result<(), StoreError>;
-        delete(bucket: BucketId, key: &[u8], precondition: Precondition, now_ms: u64) -> Result<Option<Garbage>, CommitError>;
+        set_versioning(bucket: BucketId, versioning: Versioning) -> Result<(), StoreError>;
+        version(bucket: BucketId, key: &[u8], which: Which) -> Result<Option<VersionView>, StoreError>;
+        part_attrs(instance: InstanceId) -> Result<Option<Vec<u8>>, StoreError>;
+        delete_version(bucket: BucketId, key: &[u8], which: Which, expected_facts: Option<&[u8]>, now_ms: u64) -> Result<Deleted, CommitError>;
+        list_versions(query: &VersionsQuery<'_>) -> Result<VersionsPage, StoreError>;
+        set_facts(bucket: BucketId, key: &[u8], which: Which, instance: InstanceId, expected: &[u8], facts: &[u8]) -> Result<(), StoreError>;
+        delete(bucket: BucketId, key: &[u8], precondition: Precondition, marker: VersionId, now_ms: u64) -> Result<Deleted, CommitError>;
         garbage(after: u64, limit: usize) -> Result<Vec<Garbage>, StoreError>;
         garbage_done(ids: &[u64]) -> Result<(), StoreError>;
         condemn(blob: BlobId) -> Result<bool, StoreError>;

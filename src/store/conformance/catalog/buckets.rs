@@ -1,6 +1,6 @@
 //! Buckets, generations and documents.
 
-use super::{BUCKET, Open, bucket, commit, start, state};
+use super::{BUCKET, MARKER, Open, bucket, commit, start, state};
 use crate::id::BucketId;
 use crate::store::conformance::{Verdict, Wrong, holds, same};
 use crate::store::{CommitError, DeleteBucketError, GenerationState, Precondition, StoreError};
@@ -68,7 +68,7 @@ pub(super) fn bucket_deletion(open: &Open) -> Verdict {
         &catalog.delete_bucket("other"),
         &Err(DeleteBucketError::NotFound),
     )?;
-    catalog.delete(BUCKET, b"key", Precondition::None, 5)?;
+    catalog.delete(BUCKET, b"key", Precondition::None, MARKER, 5)?;
     same("deleted", &catalog.delete_bucket("bucket")?, &BUCKET)?;
     let late = catalog.commit(commit(writer, b"late")?);
     same("a late commit", &late, &Err(CommitError::NoSuchBucket))?;

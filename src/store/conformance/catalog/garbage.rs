@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use super::{BUCKET, Open, bucket, commit, start, state, visible};
+use super::{BUCKET, MARKER, Open, bucket, commit, start, state, visible};
 use crate::id::BucketId;
 use crate::store::conformance::{Verdict, Wrong, holds, same};
 use crate::store::{Bucket, Commit, CommitError, Precondition, StoreError};
@@ -12,7 +12,7 @@ pub(super) fn garbage(open: &Open) -> Verdict {
     let writer = start(&*catalog)?;
     let mut all = Vec::new();
     for _ in 0..8 {
-        all.extend(catalog.commit(commit(writer, b"key")?)?);
+        all.extend(catalog.commit(commit(writer, b"key")?)?.garbage);
     }
     same("number of entries", &all.len(), &7)?;
     holds(
@@ -30,10 +30,10 @@ pub(super) fn garbage(open: &Open) -> Verdict {
     drop(catalog);
     let catalog = open()?;
     same("left", &catalog.garbage(0, 99)?, &all[1..6].to_vec())?;
-    let next = catalog.delete(BUCKET, b"key", Precondition::None, 5)?;
+    let next = catalog.delete(BUCKET, b"key", Precondition::None, MARKER, 5)?;
     holds(
         "no number comes twice",
-        next.is_some_and(|next| next.id > all[6].id),
+        next.garbage.is_some_and(|next| next.id > all[6].id),
     )
 }
 
@@ -47,7 +47,9 @@ pub(super) fn condemned(open: &Open) -> Verdict {
         Ok([blob, catalog.condemn_instance(commit.row.instance, writer)?])
     };
     same("an object's", &condemn(&first)?, &[false; 2])?;
-    let garbage = catalog.delete(BUCKET, b"key", Precondition::None, 5)?;
+    let garbage = catalog
+        .delete(BUCKET, b"key", Precondition::None, MARKER, 5)?
+        .garbage;
     same("garbage's", &condemn(&first)?, &[false; 2])?;
     let ids: Vec<_> = garbage.iter().map(|garbage| garbage.id).collect();
     catalog.garbage_done(&ids)?;

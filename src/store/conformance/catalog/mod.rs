@@ -5,13 +5,14 @@ mod garbage;
 mod leases;
 mod listing;
 mod objects;
+mod versions;
 
 use std::time::Duration;
 
 use super::{Check, Factory, Opener, Report, Wrong, run};
-use crate::id::{BlobId, BucketId, InstanceId};
+use crate::id::{BlobId, BucketId, InstanceId, VersionId};
 use crate::store::{
-    BlobRef, Bucket, Catalog, Commit, GenerationState, Locator, ObjectRow, Precondition,
+    BlobRef, Bucket, Catalog, Commit, GenerationState, Locator, ObjectRow, Precondition, Versioning,
 };
 
 /// Runs the suite of catalogs; each check has `deadline` to answer.
@@ -101,6 +102,46 @@ pub fn catalog(factory: &Factory<dyn Catalog>, deadline: Duration) -> Report {
             "a listing looks at three rows per item at most",
             listing::visits,
         ),
+        (
+            "versioning is enabled and suspended, never off again",
+            versions::versioning,
+        ),
+        (
+            "where versioning is enabled every version stays and is found by its label",
+            versions::kept,
+        ),
+        (
+            "a deletion puts a marker on top, whose removal brings the object back",
+            versions::markers,
+        ),
+        (
+            "where versioning is suspended a write replaces the null version wherever it is",
+            versions::suspended,
+        ),
+        (
+            "a version is removed for good, and the newest of the rest is current",
+            versions::removed,
+        ),
+        (
+            "facts of any version change by compare-and-swap",
+            versions::facts,
+        ),
+        (
+            "attributes of parts are kept beside the row and go with it",
+            versions::part_attrs,
+        ),
+        (
+            "versions are listed newest first, page by page, each once",
+            versions::pages,
+        ),
+        (
+            "a delimiter folds versions into common prefixes",
+            versions::delimiters,
+        ),
+        (
+            "a listing of versions looks at three rows per item at most",
+            versions::visits,
+        ),
     ];
     run(CHECKS, factory, deadline)
 }
@@ -108,6 +149,8 @@ pub fn catalog(factory: &Factory<dyn Catalog>, deadline: Duration) -> Report {
 type Open = Opener<dyn Catalog>;
 
 const BUCKET: BucketId = BucketId([0xb0; 16]);
+/// A label for delete markers where none is expected.
+const MARKER: VersionId = VersionId([0xdd; 16]);
 const LONG: u64 = 1_000_000;
 
 /// Makes the bucket and registers a writer.
@@ -141,6 +184,8 @@ fn commit(incarnation: u64, key: &[u8]) -> Result<Commit, Wrong> {
     let row = ObjectRow {
         key: key.to_vec(),
         instance,
+        version: VersionId(instance.0),
+        null: true,
         mode: 1,
         suite: 2,
         length: 65_000,
@@ -153,6 +198,7 @@ fn commit(incarnation: u64, key: &[u8]) -> Result<Commit, Wrong> {
         attrs: instance.0.repeat(4),
         facts: b"facts".to_vec(),
         blobs,
+        restored: Vec::new(),
     };
     let precondition = Precondition::None;
     Ok(Commit {
@@ -160,6 +206,7 @@ fn commit(incarnation: u64, key: &[u8]) -> Result<Commit, Wrong> {
         incarnation,
         row,
         inline,
+        part_attrs: Vec::new(),
         precondition,
         now_ms: 9,
     })
@@ -176,6 +223,7 @@ fn bucket(name: &str, number: u8) -> Bucket {
         owner: format!("owner of {name}"),
         created_ms: u64::from(number),
         generation: 1,
+        versioning: Versioning::Off,
     }
 }
 

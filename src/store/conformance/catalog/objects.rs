@@ -2,10 +2,12 @@
 
 use std::thread;
 
-use super::{BUCKET, Open, commit, start, state, visible};
+use super::{BUCKET, MARKER, Open, commit, start, state, visible};
 use crate::id::{BucketId, InstanceId};
 use crate::store::conformance::{Verdict, Wrong, holds, same};
-use crate::store::{Catalog, Commit, CommitError, ObjectRow, Precondition, StoreError};
+use crate::store::{
+    Catalog, Commit, CommitError, Deleted, ObjectRow, Precondition, StoreError, Which,
+};
 
 pub(super) fn reads_back(open: &Open) -> Verdict {
     let catalog = open()?;
@@ -16,7 +18,8 @@ pub(super) fn reads_back(open: &Open) -> Verdict {
         commit.row.kms_key_id = vec![number; usize::from(number)];
         commit.row.manifest = vec![number; usize::from(number) * 3_000];
         same("before", &catalog.object(BUCKET, &commit.row.key)?, &None)?;
-        same("replaced", &catalog.commit(commit.clone())?, &None)?;
+        let committed = catalog.commit(commit.clone())?;
+        same("replaced", &committed.garbage, &Vec::new())?;
         commits.push(commit);
     }
     let check = |catalog: &dyn Catalog| {
@@ -45,8 +48,10 @@ pub(super) fn overwritten(open: &Open) -> Verdict {
         now_ms: 77,
         ..new.clone()
     })?;
-    let garbage = replaced.ok_or_else(|| Wrong("an overwrite makes garbage".to_owned()))?;
-    same("instance", &garbage.instance, &old.row.instance)?;
+    let [garbage] = &replaced.garbage[..] else {
+        return Err(Wrong("an overwrite makes one entry of garbage".to_owned()));
+    };
+    same("instance", &garbage.instance, &Some(old.row.instance))?;
     same("blobs", &garbage.blobs, &old.row.blobs)?;
     same(
         "bucket and time",
@@ -59,7 +64,7 @@ pub(super) fn overwritten(open: &Open) -> Verdict {
         .object(BUCKET, b"key")?
         .map(|view| (view.row, view.inline));
     same("new", &view, &Some((new.row, new.inline)))?;
-    same("garbage", &catalog.garbage(0, 9)?, &vec![garbage])
+    same("garbage", &catalog.garbage(0, 9)?, &replaced.garbage)
 }
 
 pub(super) fn deleted(open: &Open) -> Verdict {
@@ -73,19 +78,21 @@ pub(super) fn deleted(open: &Open) -> Verdict {
         &visible(&*catalog, b"gone")?,
         &Some(gone.row.instance),
     )?;
-    let garbage = catalog.delete(BUCKET, b"gone", Precondition::None, 77)?;
+    let garbage = catalog.delete(BUCKET, b"gone", Precondition::None, MARKER, 77)?;
+    same("no marker", &garbage.marker, &None)?;
+    let garbage = garbage.garbage;
     same(
         "garbage",
-        &garbage.as_ref().map(|garbage| garbage.instance),
+        &garbage.as_ref().and_then(|garbage| garbage.instance),
         &Some(gone.row.instance),
     )?;
     same("gone", &visible(&*catalog, b"gone")?, &None)?;
     same(
         "again",
-        &catalog.delete(BUCKET, b"gone", Precondition::None, 78)?,
-        &None,
+        &catalog.delete(BUCKET, b"gone", Precondition::None, MARKER, 78)?,
+        &Deleted::default(),
     )?;
-    let nowhere = catalog.delete(BucketId([9; 16]), b"gone", Precondition::None, 78);
+    let nowhere = catalog.delete(BucketId([9; 16]), b"gone", Precondition::None, MARKER, 78);
     same("no bucket", &nowhere, &Err(CommitError::NoSuchBucket))?;
     drop(catalog);
     let catalog = open()?;
@@ -115,7 +122,11 @@ pub(super) fn preconditions(open: &Open) -> Verdict {
     };
     let other = Precondition::Is(InstanceId([9; 16]));
     let refused = Err(CommitError::Precondition);
-    let delete = |precondition| catalog.delete(BUCKET, b"key", precondition, 9).map(|_| ());
+    let delete = |precondition| {
+        catalog
+            .delete(BUCKET, b"key", precondition, MARKER, 9)
+            .map(|_| ())
+    };
     for precondition in [Precondition::Present, other] {
         same(
             "put over nothing",
@@ -214,7 +225,7 @@ pub(super) fn facts(open: &Open) -> Verdict {
     let first = commit(writer, b"key")?;
     catalog.commit(first.clone())?;
     let set = |instance, expected: &[u8], facts: &[u8]| {
-        catalog.set_facts(BUCKET, b"key", instance, expected, facts)
+        catalog.set_facts(BUCKET, b"key", Which::Current, instance, expected, facts)
     };
     let stale = set(first.row.instance, b"not this", b"new");
     holds(

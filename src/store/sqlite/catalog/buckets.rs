@@ -7,12 +7,20 @@ use super::{BUCKETS, CHANGES, count, leases};
 use crate::id::BucketId;
 use crate::store::sqlite::keys::page;
 use crate::store::sqlite::row::{Fields, Table, blob, int, text};
-use crate::store::{Bucket, DeleteBucketError, GenerationState, StoreError, maker_of};
+use crate::store::{Bucket, DeleteBucketError, GenerationState, StoreError, Versioning, maker_of};
 
 pub(super) const BY_NAME: Table = Table::new(
     "buckets",
     1,
-    &["name", "bucket", "id", "owner", "created_ms", "generation"],
+    &[
+        "name",
+        "bucket",
+        "id",
+        "owner",
+        "created_ms",
+        "generation",
+        "versioning",
+    ],
 );
 pub(super) const BY_ID: Table = Table::new("bucket_ids", 1, &["id", "bucket", "name"]);
 pub(super) const DELETED: Table = Table::new("deleted_buckets", 1, &["id"]);
@@ -72,7 +80,7 @@ pub(super) fn after(
 pub(super) fn delete(db: &Connection, name: &str) -> Result<BucketId, DeleteBucketError> {
     let bucket = by_name(db, name)?.ok_or(DeleteBucketError::NotFound)?;
     let number = number(db, bucket.id)?.ok_or(DeleteBucketError::NotFound)?;
-    if !super::objects::none_in(db, number)? {
+    if !super::history::none_in(db, number)? {
         return Err(DeleteBucketError::NotEmpty);
     }
     count(db, CHANGES)?;
@@ -135,6 +143,40 @@ pub(super) fn set_generation(
     Ok(())
 }
 
+pub(super) fn set_versioning(
+    db: &Connection,
+    id: BucketId,
+    versioning: Versioning,
+) -> Result<(), StoreError> {
+    let missing = || StoreError::NotFound(format!("bucket {id}"));
+    let number = number(db, id)?.ok_or_else(missing)?;
+    let mut bucket = by_id(db, id)?.ok_or_else(missing)?;
+    if bucket.versioning == versioning {
+        return Ok(());
+    }
+    if versioning == Versioning::Off {
+        return Err(StoreError::Unsupported(format!(
+            "bucket {} keeps versions: that can be suspended, not undone",
+            bucket.name
+        )));
+    }
+    count(db, CHANGES)?;
+    bucket.versioning = versioning;
+    put(db, number, &bucket)
+}
+
+/// The number a bucket has in the other tables, and whether it keeps versions.
+pub(super) fn versioning(
+    db: &Connection,
+    id: BucketId,
+) -> Result<Option<(u64, Versioning)>, StoreError> {
+    let found = BY_ID.get(db, &[blob(&id.0)], |row| Ok((row.number(1)?, row.text(2)?)))?;
+    let Some((number, name)) = found else {
+        return Ok(None);
+    };
+    Ok(by_name(db, &name)?.map(|bucket| (number, bucket.versioning)))
+}
+
 pub(super) fn document(
     db: &Connection,
     bucket: Option<BucketId>,
@@ -186,6 +228,11 @@ fn put(db: &Connection, number: u64, bucket: &Bucket) -> Result<(), StoreError> 
             text(&bucket.owner),
             int(bucket.created_ms)?,
             ValueRef::Integer(i64::from(bucket.generation)),
+            ValueRef::Integer(match bucket.versioning {
+                Versioning::Off => 0,
+                Versioning::Enabled => 1,
+                Versioning::Suspended => 2,
+            }),
         ],
     )
 }
@@ -197,6 +244,12 @@ fn decode(row: &Fields<'_>) -> Result<Bucket, StoreError> {
         owner: row.text(3)?,
         created_ms: row.number(4)?,
         generation: row.number(5)?,
+        versioning: match row.number(6)? {
+            0 => Versioning::Off,
+            1 => Versioning::Enabled,
+            2 => Versioning::Suspended,
+            _ => return Err(row.unexpected(6)),
+        },
     })
 }
 

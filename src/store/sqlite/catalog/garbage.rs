@@ -47,7 +47,7 @@ pub(super) fn name(
 pub(super) fn add(
     db: &Connection,
     bucket: BucketId,
-    instance: InstanceId,
+    instance: Option<InstanceId>,
     blobs: Vec<BlobRef>,
     since_ms: u64,
 ) -> Result<Garbage, StoreError> {
@@ -58,7 +58,7 @@ pub(super) fn add(
         &[
             int(id)?,
             blob(&bucket.0),
-            blob(&instance.0),
+            blob(instance.as_ref().map_or(&[], |instance| &instance.0)),
             blob(&listed),
             int(since_ms)?,
         ],
@@ -86,7 +86,9 @@ pub(super) fn done(db: &Connection, ids: &[u64]) -> Result<(), StoreError> {
         for named in &entry.blobs {
             BLOBS.delete(db, &[blob(&named.id.0)])?;
         }
-        INSTANCES.delete(db, &[blob(&entry.instance.0)])?;
+        if let Some(instance) = entry.instance {
+            INSTANCES.delete(db, &[blob(&instance.0)])?;
+        }
         ENTRIES.delete(db, &[int(*id)?])?;
     }
     Ok(())
@@ -134,7 +136,10 @@ fn decode(row: &Fields<'_>) -> Result<Garbage, StoreError> {
     Ok(Garbage {
         id: row.number(0)?,
         bucket: BucketId(row.id(1)?),
-        instance: InstanceId(row.id(2)?),
+        instance: match row.bytes(2)? {
+            [] => None,
+            _ => Some(InstanceId(row.id(2)?)),
+        },
         blobs: codec::decode_blobs(row.bytes(3)?).ok_or_else(|| row.unexpected(3))?,
         since_ms: row.number(4)?,
     })

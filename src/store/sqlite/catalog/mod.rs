@@ -5,14 +5,16 @@
 //! together. `instances` and `blobs` hold the ids that are named by an object or by garbage: what a condemnation is
 //! checked against. A replaced instance moves to `garbage` and stays named there.
 //!
-//! Later tables have their place: `versions` (older instances of a key, as rows of `objects` with a version in the
-//! key, sharing `details`, `inline`, `instances` and `blobs`) and `uploads` with their parts (whose blobs are named
-//! in `blobs` from the moment the part is complete).
+//! `objects` holds the current versions that are objects, and nothing else, so that a listing meets no history. Older
+//! versions and all delete markers are in `versions`, under the same numbers, the newest of a key first; `labels`
+//! finds them by label. A key without a row in `objects` has a delete marker on top of its history, or no history.
 
 mod buckets;
 mod garbage;
+mod history;
 mod leases;
 mod objects;
+mod versions;
 
 use std::path::Path;
 
@@ -21,11 +23,11 @@ use rusqlite::types::ValueRef;
 
 use super::row::{Table, blob, int, text};
 use super::{Database, Schema, SqliteOptions};
-use crate::id::{BlobId, BucketId, InstanceId};
+use crate::id::{BlobId, BucketId, InstanceId, VersionId};
 use crate::store::{
-    Bucket, Catalog, Commit, CommitError, DeleteBucketError, Garbage, GenerationState,
-    KeyStoreSeen, ListPage, ListQuery, ObjectView, Precondition, Standing, StoreError,
-    StoreIdentity,
+    Bucket, Catalog, Commit, CommitError, Committed, DeleteBucketError, Deleted, Garbage,
+    GenerationState, KeyStoreSeen, ListPage, ListQuery, ObjectView, Precondition, Standing,
+    StoreError, StoreIdentity, VersionView, Versioning, VersionsPage, VersionsQuery, Which,
 };
 
 /// The catalog in a SQLite file.
@@ -73,7 +75,8 @@ const SCHEMA: Schema = Schema {
 
         CREATE TABLE buckets (
             name TEXT PRIMARY KEY, bucket INTEGER NOT NULL, id BLOB NOT NULL, owner TEXT NOT NULL,
-            created_ms INTEGER NOT NULL, generation INTEGER NOT NULL, sum INTEGER NOT NULL
+            created_ms INTEGER NOT NULL, generation INTEGER NOT NULL, versioning INTEGER NOT NULL,
+            sum INTEGER NOT NULL
         ) WITHOUT ROWID;
         CREATE TABLE bucket_ids (
             id BLOB PRIMARY KEY, bucket INTEGER NOT NULL, name TEXT NOT NULL, sum INTEGER NOT NULL
@@ -90,15 +93,31 @@ const SCHEMA: Schema = Schema {
         ) WITHOUT ROWID;
 
         CREATE TABLE objects (
-            bucket INTEGER, key BLOB, number INTEGER NOT NULL, instance BLOB NOT NULL, mode INTEGER NOT NULL,
-            suite INTEGER NOT NULL, length INTEGER NOT NULL, modified_ms INTEGER NOT NULL,
-            generation INTEGER NOT NULL, attrs BLOB NOT NULL, facts BLOB NOT NULL, sum INTEGER NOT NULL,
+            bucket INTEGER, key BLOB, number INTEGER NOT NULL, version BLOB NOT NULL, is_null INTEGER NOT NULL,
+            instance BLOB NOT NULL, mode INTEGER NOT NULL, suite INTEGER NOT NULL, length INTEGER NOT NULL,
+            modified_ms INTEGER NOT NULL, generation INTEGER NOT NULL, attrs BLOB NOT NULL, facts BLOB NOT NULL,
+            place INTEGER NOT NULL, sum INTEGER NOT NULL,
             PRIMARY KEY (bucket, key)
+        ) WITHOUT ROWID;
+        -- The age is the number, negative: the newest of a key comes first. A marker has no instance.
+        CREATE TABLE versions (
+            bucket INTEGER, key BLOB, age INTEGER, version BLOB NOT NULL, is_null INTEGER NOT NULL,
+            instance BLOB NOT NULL, mode INTEGER NOT NULL, suite INTEGER NOT NULL, length INTEGER NOT NULL,
+            modified_ms INTEGER NOT NULL, generation INTEGER NOT NULL, attrs BLOB NOT NULL, facts BLOB NOT NULL,
+            place INTEGER NOT NULL, sum INTEGER NOT NULL,
+            PRIMARY KEY (bucket, key, age)
+        ) WITHOUT ROWID;
+        -- The null version has the empty label.
+        CREATE TABLE labels (
+            bucket INTEGER, key BLOB, label BLOB, age INTEGER NOT NULL, sum INTEGER NOT NULL,
+            PRIMARY KEY (bucket, key, label)
         ) WITHOUT ROWID;
         CREATE TABLE details (
             number INTEGER PRIMARY KEY, kms_key_id BLOB NOT NULL, encryption_context BLOB NOT NULL,
-            manifest BLOB NOT NULL, head BLOB NOT NULL, blobs BLOB NOT NULL, sum INTEGER NOT NULL
+            manifest BLOB NOT NULL, head BLOB NOT NULL, blobs BLOB NOT NULL, restored BLOB NOT NULL,
+            sum INTEGER NOT NULL
         );
+        CREATE TABLE part_attrs (instance BLOB PRIMARY KEY, attrs BLOB NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
         CREATE TABLE inline (number INTEGER PRIMARY KEY, blobs BLOB NOT NULL, sum INTEGER NOT NULL);
 
         CREATE TABLE instances (id BLOB PRIMARY KEY, sum INTEGER NOT NULL) WITHOUT ROWID;
@@ -116,7 +135,7 @@ const SCHEMA: Schema = Schema {
     tables: &[
         &IDENTITY, &KEY_STORES, &COUNTERS, &leases::NODES, &leases::TASKS, &buckets::BY_NAME, &buckets::BY_ID,
         &buckets::DELETED, &buckets::GENERATIONS, &buckets::DOCUMENTS, &objects::ROWS, &objects::DETAILS,
-        &objects::INLINE, &garbage::INSTANCES, &garbage::BLOBS, &garbage::ENTRIES, &garbage::CONDEMNED_BLOBS,
+        &objects::INLINE, &objects::PART_ATTRS, &history::VERSIONS, &history::LABELS, &garbage::INSTANCES, &garbage::BLOBS, &garbage::ENTRIES, &garbage::CONDEMNED_BLOBS,
         &garbage::CONDEMNED_INSTANCES,
     ],
     first: |db| {
@@ -271,6 +290,11 @@ impl Catalog for SqliteCatalog {
         })
     }
 
+    fn set_versioning(&self, bucket: BucketId, versioning: Versioning) -> Result<(), StoreError> {
+        self.0
+            .write(move |db| buckets::set_versioning(db, bucket, versioning))
+    }
+
     fn set_generation(
         &self,
         bucket: BucketId,
@@ -302,7 +326,7 @@ impl Catalog for SqliteCatalog {
             .write(move |db| buckets::put_document(db, bucket, &name, expected, bytes.as_deref()))
     }
 
-    fn commit(&self, commit: Commit) -> Result<Option<Garbage>, CommitError> {
+    fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
         commit.check()?;
         self.0.write(move |db| objects::commit(db, &commit))
     }
@@ -311,17 +335,32 @@ impl Catalog for SqliteCatalog {
         self.0.read(|db| objects::view(db, bucket, key))
     }
 
+    fn version(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        which: Which,
+    ) -> Result<Option<VersionView>, StoreError> {
+        self.0.read(|db| versions::view(db, bucket, key, which))
+    }
+
+    fn part_attrs(&self, instance: InstanceId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.read(|db| objects::part_attrs(db, instance))
+    }
+
     fn set_facts(
         &self,
         bucket: BucketId,
         key: &[u8],
+        which: Which,
         instance: InstanceId,
         expected: &[u8],
         facts: &[u8],
     ) -> Result<(), StoreError> {
         let (key, expected, facts) = (key.to_vec(), expected.to_vec(), facts.to_vec());
-        self.0
-            .write(move |db| objects::set_facts(db, bucket, &key, instance, &expected, &facts))
+        self.0.write(move |db| {
+            versions::set_facts(db, bucket, &key, which, instance, &expected, &facts)
+        })
     }
 
     fn delete(
@@ -329,15 +368,33 @@ impl Catalog for SqliteCatalog {
         bucket: BucketId,
         key: &[u8],
         precondition: Precondition,
+        marker: VersionId,
         now_ms: u64,
-    ) -> Result<Option<Garbage>, CommitError> {
+    ) -> Result<Deleted, CommitError> {
         let key = key.to_vec();
         self.0
-            .write(move |db| objects::delete(db, bucket, &key, precondition, now_ms))
+            .write(move |db| objects::delete(db, bucket, &key, precondition, marker, now_ms))
+    }
+
+    fn delete_version(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        which: Which,
+        expected_facts: Option<&[u8]>,
+        now_ms: u64,
+    ) -> Result<Deleted, CommitError> {
+        let (key, expected) = (key.to_vec(), expected_facts.map(<[u8]>::to_vec));
+        self.0
+            .write(move |db| versions::delete(db, bucket, &key, which, expected.as_deref(), now_ms))
     }
 
     fn list(&self, query: &ListQuery<'_>) -> Result<ListPage, StoreError> {
         self.0.read(|db| objects::list(db, query))
+    }
+
+    fn list_versions(&self, query: &VersionsQuery<'_>) -> Result<VersionsPage, StoreError> {
+        self.0.read(|db| versions::list(db, query))
     }
 
     fn garbage(&self, after: u64, limit: usize) -> Result<Vec<Garbage>, StoreError> {
@@ -365,7 +422,7 @@ mod tests {
     use std::ops::Bound;
 
     use super::*;
-    use crate::store::{ListItem, ListedObject};
+    use crate::store::{ListItem, ListedObject, Place};
 
     #[test]
     fn a_listing_passes_over_what_a_common_prefix_hides() {
@@ -378,6 +435,7 @@ mod tests {
             owner: String::new(),
             created_ms: 0,
             generation: 1,
+            versioning: Versioning::Off,
         };
         let state = GenerationState {
             generation: 1,
@@ -395,6 +453,8 @@ mod tests {
                 let object = ListedObject {
                     key: key.into_bytes(),
                     instance: InstanceId([7; 16]),
+                    version: VersionId([7; 16]),
+                    null: true,
                     mode: 1,
                     suite: 1,
                     length: 0,
@@ -402,6 +462,7 @@ mod tests {
                     generation: 1,
                     attrs: vec![0; 100],
                     facts: Vec::new(),
+                    place: Place::default(),
                 };
                 objects::put(db, bucket, 1, &object)
             })

@@ -3,13 +3,15 @@
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
+use super::history::{self, Kept};
 use super::{OBJECTS, buckets, count, garbage, leases};
-use crate::id::{BlobId, BucketId, InstanceId};
+use crate::id::{BlobId, BucketId, InstanceId, VersionId};
 use crate::store::sqlite::codec;
 use crate::store::sqlite::row::{Fields, Table, blob, int};
 use crate::store::{
-    BlobRef, Commit, CommitError, Garbage, ListItem, ListPage, ListQuery, ListedObject, ObjectRow,
-    ObjectView, Precondition, StoreError, after_prefix, common_prefix, incarnation_of,
+    BlobRef, Commit, CommitError, Committed, Deleted, Garbage, ListItem, ListPage, ListQuery,
+    ListedObject, Marker, ObjectRow, ObjectView, Place, Precondition, StoreError, VersionEntry,
+    Versioning, Which, after_prefix, common_prefix, incarnation_of,
 };
 
 pub(super) const ROWS: Table = Table::new(
@@ -19,6 +21,8 @@ pub(super) const ROWS: Table = Table::new(
         "bucket",
         "key",
         "number",
+        "version",
+        "is_null",
         "instance",
         "mode",
         "suite",
@@ -27,6 +31,7 @@ pub(super) const ROWS: Table = Table::new(
         "generation",
         "attrs",
         "facts",
+        "place",
     ],
 );
 pub(super) const DETAILS: Table = Table::new(
@@ -39,13 +44,16 @@ pub(super) const DETAILS: Table = Table::new(
         "manifest",
         "head",
         "blobs",
+        "restored",
     ],
 );
+pub(super) const PART_ATTRS: Table = Table::new("part_attrs", 1, &["instance", "attrs"]);
 pub(super) const INLINE: Table = Table::new("inline", 1, &["number", "blobs"]);
 
-pub(super) fn commit(db: &Connection, commit: &Commit) -> Result<Option<Garbage>, CommitError> {
+pub(super) fn commit(db: &Connection, commit: &Commit) -> Result<Committed, CommitError> {
     let row = &commit.row;
-    let bucket = buckets::number(db, commit.bucket)?.ok_or(CommitError::NoSuchBucket)?;
+    let (bucket, versioning) =
+        buckets::versioning(db, commit.bucket)?.ok_or(CommitError::NoSuchBucket)?;
     let mut writers: Vec<u64> = row
         .blobs
         .iter()
@@ -65,12 +73,20 @@ pub(super) fn commit(db: &Connection, commit: &Commit) -> Result<Option<Garbage>
     if !commit.precondition.holds(visible) {
         return Err(CommitError::Precondition);
     }
-    let replaced = match current {
-        Some((number, object)) => Some(discard(db, commit.bucket, number, &object, commit.now_ms)?),
-        None => None,
+    let home = Home {
+        id: commit.bucket,
+        bucket,
+        versioning,
+        key: &row.key,
     };
+    let garbage = make_room(db, &home, row.version, current, commit.now_ms)?;
     let number = count(db, OBJECTS)?;
-    put(db, bucket, number, &listed(row))?;
+    let null = versioning != Versioning::Enabled;
+    let object = ListedObject {
+        null,
+        ..ListedObject::from(row)
+    };
+    put(db, bucket, number, &object)?;
     let blobs = codec::encode_blobs(&row.blobs)?;
     DETAILS.put(
         db,
@@ -81,15 +97,22 @@ pub(super) fn commit(db: &Connection, commit: &Commit) -> Result<Option<Garbage>
             blob(&row.manifest),
             blob(&row.head),
             blob(&blobs),
+            blob(&[]),
         ],
     )?;
+    if !commit.part_attrs.is_empty() {
+        PART_ATTRS.put(db, &[blob(&row.instance.0), blob(&commit.part_attrs)])?;
+    }
     if !commit.inline.is_empty() {
         INLINE.put(
             db,
             &[int(number)?, blob(&codec::encode_inline(&commit.inline)?)],
         )?;
     }
-    Ok(replaced)
+    Ok(Committed {
+        null,
+        garbage: garbage.into_iter().collect(),
+    })
 }
 
 pub(super) fn delete(
@@ -97,18 +120,97 @@ pub(super) fn delete(
     id: BucketId,
     key: &[u8],
     precondition: Precondition,
+    marker: VersionId,
     now_ms: u64,
-) -> Result<Option<Garbage>, CommitError> {
-    let bucket = buckets::number(db, id)?.ok_or(CommitError::NoSuchBucket)?;
+) -> Result<Deleted, CommitError> {
+    let (bucket, versioning) = buckets::versioning(db, id)?.ok_or(CommitError::NoSuchBucket)?;
     let current = find(db, bucket, key)?;
     if !precondition.holds(current.as_ref().map(|(_, object)| object.instance)) {
         return Err(CommitError::Precondition);
     }
-    let Some((number, object)) = current else {
+    if current.is_some() {
+        remove(db, bucket, key)?;
+    }
+    let home = Home {
+        id,
+        bucket,
+        versioning,
+        key,
+    };
+    let garbage = make_room(db, &home, marker, current, now_ms)?;
+    if versioning == Versioning::Off {
+        let marker = None;
+        return Ok(Deleted { garbage, marker });
+    }
+    let marker = Marker {
+        key: key.to_vec(),
+        version: marker,
+        null: versioning == Versioning::Suspended,
+        modified_ms: now_ms,
+    };
+    let kept = Kept {
+        number: count(db, OBJECTS)?,
+        entry: VersionEntry::Marker(marker.clone()),
+    };
+    history::add(db, bucket, &kept)?;
+    Ok(Deleted {
+        garbage,
+        marker: Some(marker),
+    })
+}
+
+/// A key and the bucket it is in.
+struct Home<'k> {
+    id: BucketId,
+    bucket: u64,
+    versioning: Versioning,
+    key: &'k [u8],
+}
+
+/// Does with the former versions of a key what the bucket's versioning says, before a new one of label `version` comes
+/// on top. The row of the current one in `objects` is the caller's.
+fn make_room(
+    db: &Connection,
+    home: &Home<'_>,
+    version: VersionId,
+    current: Option<(u64, ListedObject)>,
+    now_ms: u64,
+) -> Result<Option<Garbage>, StoreError> {
+    let null = match home.versioning {
+        Versioning::Off => {
+            let discard = |(number, object)| {
+                discard(db, home.id, number, &VersionEntry::Object(object), now_ms)
+            };
+            return current.map_or(Ok(None), discard);
+        }
+        Versioning::Enabled => {
+            let which = Which::Label(version);
+            let taken = current
+                .as_ref()
+                .is_some_and(|(_, object)| object.which() == which)
+                || history::find(db, home.bucket, home.key, which)?.is_some();
+            if taken {
+                return Err(StoreError::Exists(format!("version {version} of the key")));
+            }
+            None
+        }
+        Versioning::Suspended => history::find(db, home.bucket, home.key, Which::Null)?,
+    };
+    if let Some((number, object)) = current {
+        if object.null && home.versioning == Versioning::Suspended {
+            return discard(db, home.id, number, &VersionEntry::Object(object), now_ms);
+        }
+        let kept = Kept {
+            number,
+            entry: VersionEntry::Object(object),
+        };
+        history::add(db, home.bucket, &kept)?;
+    }
+    let Some(null) = null else {
         return Ok(None);
     };
-    ROWS.delete(db, &[int(bucket)?, blob(key)])?;
-    Ok(Some(discard(db, id, number, &object, now_ms)?))
+    history::remove(db, home.bucket, &null)?;
+    discard(db, home.id, null.number, &null.entry, now_ms)
 }
 
 pub(super) fn view(
@@ -122,11 +224,23 @@ pub(super) fn view(
     let Some((number, object)) = find(db, bucket, key)? else {
         return Ok(None);
     };
+    complete(db, bucket, number, &object).map(Some)
+}
+
+/// What a reader needs of a row beside what a listing shows.
+pub(super) fn complete(
+    db: &Connection,
+    bucket: u64,
+    number: u64,
+    object: &ListedObject,
+) -> Result<ObjectView, StoreError> {
     let row = DETAILS
         .get(db, &[int(number)?], |row| {
             Ok(ObjectRow {
                 key: object.key.clone(),
                 instance: object.instance,
+                version: object.version,
+                null: object.null,
                 mode: object.mode,
                 suite: object.suite,
                 length: object.length,
@@ -139,6 +253,7 @@ pub(super) fn view(
                 manifest: row.bytes(3)?.to_vec(),
                 head: row.bytes(4)?.to_vec(),
                 blobs: codec::decode_blobs(row.bytes(5)?).ok_or_else(|| row.unexpected(5))?,
+                restored: codec::decode_blobs(row.bytes(6)?).ok_or_else(|| row.unexpected(6))?,
             })
         })?
         .ok_or_else(|| incomplete(object.instance))?;
@@ -148,31 +263,18 @@ pub(super) fn view(
         Vec::new()
     };
     let generation = buckets::generation(db, bucket, row.generation)?;
-    Ok(Some(ObjectView {
+    Ok(ObjectView {
         row,
         generation,
         inline,
-    }))
+    })
 }
 
-pub(super) fn set_facts(
+pub(super) fn part_attrs(
     db: &Connection,
-    id: BucketId,
-    key: &[u8],
     instance: InstanceId,
-    expected: &[u8],
-    facts: &[u8],
-) -> Result<(), StoreError> {
-    let missing = || StoreError::NotFound(format!("instance {instance} is not the visible one"));
-    let bucket = buckets::number(db, id)?.ok_or_else(missing)?;
-    let (number, mut object) = find(db, bucket, key)?
-        .filter(|(_, object)| object.instance == instance)
-        .ok_or_else(missing)?;
-    if object.facts != expected {
-        return Err(StoreError::Stale(format!("facts of instance {instance}")));
-    }
-    object.facts = facts.to_vec();
-    put(db, bucket, number, &object)
+) -> Result<Option<Vec<u8>>, StoreError> {
+    PART_ATTRS.get(db, &[blob(&instance.0)], |row| Ok(row.bytes(1)?.to_vec()))
 }
 
 pub(super) fn list(db: &Connection, query: &ListQuery<'_>) -> Result<ListPage, StoreError> {
@@ -222,29 +324,29 @@ pub(super) fn list(db: &Connection, query: &ListQuery<'_>) -> Result<ListPage, S
     Ok(page)
 }
 
-/// Whether a bucket has no object.
-pub(super) fn none_in(db: &Connection, bucket: u64) -> Result<bool, StoreError> {
-    let bucket = i64::try_from(bucket).unwrap_or(i64::MAX);
-    let found = ROWS.all(db, "WHERE bucket = ?1 LIMIT 1", [bucket], |_| Ok(()))?;
-    Ok(found.is_empty())
-}
-
-/// Moves what belongs to a replaced or deleted row into the garbage. The row itself is the caller's.
-fn discard(
+/// Moves what belongs to a version that is gone into the garbage; a delete marker leaves none. Its row is the caller's.
+pub(super) fn discard(
     db: &Connection,
     bucket: BucketId,
     number: u64,
-    object: &ListedObject,
+    entry: &VersionEntry,
     now_ms: u64,
-) -> Result<Garbage, StoreError> {
+) -> Result<Option<Garbage>, StoreError> {
+    let VersionEntry::Object(object) = entry else {
+        return Ok(None);
+    };
     let blobs: Vec<BlobRef> = DETAILS
         .get(db, &[int(number)?], |row| {
-            codec::decode_blobs(row.bytes(5)?).ok_or_else(|| row.unexpected(5))
+            let of = |column| {
+                codec::decode_blobs(row.bytes(column)?).ok_or_else(|| row.unexpected(column))
+            };
+            Ok([of(5)?, of(6)?].concat())
         })?
         .ok_or_else(|| incomplete(object.instance))?;
     DETAILS.delete(db, &[int(number)?])?;
     INLINE.delete(db, &[int(number)?])?;
-    garbage::add(db, bucket, object.instance, blobs, now_ms)
+    PART_ATTRS.delete(db, &[blob(&object.instance.0)])?;
+    garbage::add(db, bucket, Some(object.instance), blobs, now_ms).map(Some)
 }
 
 fn inline(
@@ -259,7 +361,7 @@ fn inline(
         .ok_or_else(|| incomplete(instance))
 }
 
-fn find(
+pub(super) fn find(
     db: &Connection,
     bucket: u64,
     key: &[u8],
@@ -273,51 +375,56 @@ pub(super) fn put(
     number: u64,
     object: &ListedObject,
 ) -> Result<(), StoreError> {
-    ROWS.put(
-        db,
-        &[
-            int(bucket)?,
-            blob(&object.key),
-            int(number)?,
-            blob(&object.instance.0),
-            ValueRef::Integer(i64::from(object.mode)),
-            ValueRef::Integer(i64::from(object.suite)),
-            int(object.length)?,
-            int(object.modified_ms)?,
-            ValueRef::Integer(i64::from(object.generation)),
-            blob(&object.attrs),
-            blob(&object.facts),
-        ],
-    )
+    let begin = [int(bucket)?, blob(&object.key), int(number)?];
+    ROWS.put(db, &[&begin[..], &values(object)?].concat())
 }
 
-fn decode(row: &Fields<'_>) -> Result<(u64, ListedObject), StoreError> {
-    let object = ListedObject {
+pub(super) fn remove(db: &Connection, bucket: u64, key: &[u8]) -> Result<(), StoreError> {
+    ROWS.delete(db, &[int(bucket)?, blob(key)]).map(|_| ())
+}
+
+pub(super) fn decode(row: &Fields<'_>) -> Result<(u64, ListedObject), StoreError> {
+    Ok((row.number(2)?, listed(row)?))
+}
+
+/// The columns that a current object and an older version have in common, from the fourth on.
+pub(super) fn values(object: &ListedObject) -> Result<[ValueRef<'_>; 11], StoreError> {
+    let Place { archived, restored } = object.place;
+    Ok([
+        blob(&object.version.0),
+        ValueRef::Integer(i64::from(object.null)),
+        blob(&object.instance.0),
+        ValueRef::Integer(i64::from(object.mode)),
+        ValueRef::Integer(i64::from(object.suite)),
+        int(object.length)?,
+        int(object.modified_ms)?,
+        ValueRef::Integer(i64::from(object.generation)),
+        blob(&object.attrs),
+        blob(&object.facts),
+        ValueRef::Integer(i64::from(archived) + 2 * i64::from(restored)),
+    ])
+}
+
+/// Reads them.
+pub(super) fn listed(row: &Fields<'_>) -> Result<ListedObject, StoreError> {
+    let place: i64 = row.number(13)?;
+    Ok(ListedObject {
         key: row.bytes(1)?.to_vec(),
-        instance: InstanceId(row.id(3)?),
-        mode: row.number(4)?,
-        suite: row.number(5)?,
-        length: row.number(6)?,
-        modified_ms: row.number(7)?,
-        generation: row.number(8)?,
-        attrs: row.bytes(9)?.to_vec(),
-        facts: row.bytes(10)?.to_vec(),
-    };
-    Ok((row.number(2)?, object))
-}
-
-fn listed(row: &ObjectRow) -> ListedObject {
-    ListedObject {
-        key: row.key.clone(),
-        instance: row.instance,
-        mode: row.mode,
-        suite: row.suite,
-        length: row.length,
-        modified_ms: row.modified_ms,
-        generation: row.generation,
-        attrs: row.attrs.clone(),
-        facts: row.facts.clone(),
-    }
+        version: VersionId(row.id(3)?),
+        null: row.number::<i64>(4)? != 0,
+        instance: InstanceId(row.id(5)?),
+        mode: row.number(6)?,
+        suite: row.number(7)?,
+        length: row.number(8)?,
+        modified_ms: row.number(9)?,
+        generation: row.number(10)?,
+        attrs: row.bytes(11)?.to_vec(),
+        facts: row.bytes(12)?.to_vec(),
+        place: Place {
+            archived: place & 1 != 0,
+            restored: place & 2 != 0,
+        },
+    })
 }
 
 fn incomplete(instance: InstanceId) -> StoreError {

@@ -1,15 +1,21 @@
 //! The catalog in memory.
 
+mod history;
+mod listing;
+mod objects;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use super::lock;
-use crate::id::{BlobId, BucketId, InstanceId};
+use crate::id::{BlobId, BucketId, InstanceId, VersionId};
 use crate::store::{
-    Bucket, Catalog, Commit, CommitError, DeleteBucketError, Garbage, GenerationState,
-    KeyStoreSeen, ListItem, ListPage, ListQuery, ListedObject, ObjectRow, ObjectView, Precondition,
-    Standing, StoreError, StoreIdentity, common_prefix, incarnation_of, maker_of,
+    BlobRef, Bucket, Catalog, Commit, CommitError, Committed, DeleteBucketError, Deleted, Garbage,
+    GenerationState, KeyStoreSeen, ListPage, ListQuery, ObjectView, Precondition, Standing,
+    StoreError, StoreIdentity, VersionView, Versioning, VersionsPage, VersionsQuery, Which,
+    incarnation_of, maker_of,
 };
+use history::History;
 
 /// The catalog in memory.
 #[derive(Debug, Clone)]
@@ -27,16 +33,14 @@ struct State {
     deleted: BTreeSet<BucketId>,
     generations: BTreeMap<(BucketId, u32), GenerationState>,
     documents: BTreeMap<(Option<BucketId>, String), (u64, Vec<u8>)>,
-    objects: BTreeMap<(BucketId, Vec<u8>), Object>,
+    /// The versions of each key that has any.
+    keys: BTreeMap<(BucketId, Vec<u8>), History>,
     garbage: BTreeMap<u64, Garbage>,
     named_instances: BTreeSet<InstanceId>,
     named_blobs: BTreeSet<BlobId>,
     condemned_instances: BTreeMap<InstanceId, u64>,
     condemned_blobs: BTreeSet<BlobId>,
 }
-
-/// A row and its inline bytes.
-type Object = (ObjectRow, Vec<(BlobId, Vec<u8>)>);
 
 #[derive(Debug)]
 struct Node {
@@ -85,24 +89,24 @@ impl State {
         self.changes
     }
 
-    fn discard(&mut self, bucket: BucketId, row: ObjectRow, since_ms: u64) -> Garbage {
+    fn discard(
+        &mut self,
+        bucket: BucketId,
+        instance: Option<InstanceId>,
+        blobs: Vec<BlobRef>,
+        since_ms: u64,
+    ) -> Garbage {
         self.garbage_count += 1;
         let id = self.garbage_count;
         let garbage = Garbage {
             id,
             bucket,
-            instance: row.instance,
-            blobs: row.blobs,
+            instance,
+            blobs,
             since_ms,
         };
         self.garbage.insert(id, garbage.clone());
         garbage
-    }
-
-    fn visible(&self, bucket: BucketId, key: &[u8]) -> Option<InstanceId> {
-        self.objects
-            .get(&(bucket, key.to_vec()))
-            .map(|(row, _)| row.instance)
     }
 }
 
@@ -271,7 +275,7 @@ impl Catalog for MemoryCatalog {
             .get(name)
             .ok_or(DeleteBucketError::NotFound)?
             .id;
-        if state.objects.keys().any(|(bucket, _)| *bucket == id) {
+        if state.keys.keys().any(|(bucket, _)| *bucket == id) {
             return Err(DeleteBucketError::NotEmpty);
         }
         state.change();
@@ -300,6 +304,21 @@ impl Catalog for MemoryCatalog {
             .generations
             .get(&(bucket, generation))
             .copied())
+    }
+
+    fn set_versioning(&self, bucket: BucketId, versioning: Versioning) -> Result<(), StoreError> {
+        let mut state = lock(&self.0);
+        let mut row = state.bucket(bucket).cloned().ok_or_else(missing)?;
+        if row.versioning == versioning {
+            return Ok(());
+        }
+        if versioning == Versioning::Off {
+            return Err(StoreError::Unsupported(String::new()));
+        }
+        state.change();
+        row.versioning = versioning;
+        state.buckets.insert(row.name.clone(), row);
+        Ok(())
     }
 
     fn set_generation(
@@ -358,84 +377,45 @@ impl Catalog for MemoryCatalog {
         Ok(rev)
     }
 
-    fn commit(&self, commit: Commit) -> Result<Option<Garbage>, CommitError> {
+    fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
         commit.check()?;
-        let mut state = lock(&self.0);
-        let Commit {
-            bucket,
-            incarnation,
-            row,
-            inline,
-            precondition,
-            now_ms,
-        } = commit;
-        if state.bucket(bucket).is_none() {
-            return Err(CommitError::NoSuchBucket);
-        }
-        let ids: Vec<BlobId> = row.blobs.iter().map(|blob| blob.id).collect();
-        let writers = ids
-            .iter()
-            .map(|id| incarnation_of(*id))
-            .chain([incarnation]);
-        let may_not = |writer| {
-            matches!(
-                state.standing(writer, now_ms),
-                Standing::Closed | Standing::Unknown
-            )
-        };
-        if writers.into_iter().any(may_not)
-            || state.condemned_instances.contains_key(&row.instance)
-            || ids.iter().any(|id| state.condemned_blobs.contains(id))
-        {
-            return Err(CommitError::Condemned);
-        }
-        if state.named_instances.contains(&row.instance)
-            || ids.iter().any(|id| state.named_blobs.contains(id))
-        {
-            return Err(exists().into());
-        }
-        if !precondition.holds(state.visible(bucket, &row.key)) {
-            return Err(CommitError::Precondition);
-        }
-        state.named_instances.insert(row.instance);
-        state.named_blobs.extend(ids);
-        let replaced = state
-            .objects
-            .insert((bucket, row.key.clone()), (row, inline));
-        Ok(replaced.map(|(row, _)| state.discard(bucket, row, now_ms)))
+        lock(&self.0).commit(commit)
     }
 
     fn object(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ObjectView>, StoreError> {
-        let state = lock(&self.0);
-        let found = state.objects.get(&(bucket, key.to_vec())).cloned();
-        Ok(found.map(|(row, inline)| {
-            let generation = state.generations.get(&(bucket, row.generation)).copied();
-            ObjectView {
-                row,
-                generation,
-                inline,
-            }
-        }))
+        Ok(lock(&self.0).object(bucket, key))
+    }
+
+    fn version(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        which: Which,
+    ) -> Result<Option<VersionView>, StoreError> {
+        Ok(lock(&self.0).version(bucket, key, which))
+    }
+
+    fn part_attrs(&self, instance: InstanceId) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(lock(&self.0).part_attrs(instance))
     }
 
     fn set_facts(
         &self,
         bucket: BucketId,
         key: &[u8],
+        which: Which,
         instance: InstanceId,
         expected: &[u8],
         facts: &[u8],
     ) -> Result<(), StoreError> {
         let mut state = lock(&self.0);
-        let (row, _) = state
-            .objects
-            .get_mut(&(bucket, key.to_vec()))
-            .filter(|(row, _)| row.instance == instance)
+        let object = state
+            .object_mut(bucket, key, which, instance)
             .ok_or_else(missing)?;
-        if row.facts != expected {
+        if object.row.facts != expected {
             return Err(stale());
         }
-        row.facts = facts.to_vec();
+        object.row.facts = facts.to_vec();
         Ok(())
     }
 
@@ -444,58 +424,29 @@ impl Catalog for MemoryCatalog {
         bucket: BucketId,
         key: &[u8],
         precondition: Precondition,
+        marker: VersionId,
         now_ms: u64,
-    ) -> Result<Option<Garbage>, CommitError> {
-        let mut state = lock(&self.0);
-        if state.bucket(bucket).is_none() {
-            return Err(CommitError::NoSuchBucket);
-        }
-        if !precondition.holds(state.visible(bucket, key)) {
-            return Err(CommitError::Precondition);
-        }
-        let gone = state.objects.remove(&(bucket, key.to_vec()));
-        Ok(gone.map(|(row, _)| state.discard(bucket, row, now_ms)))
+    ) -> Result<Deleted, CommitError> {
+        lock(&self.0).delete(bucket, key, precondition, marker, now_ms)
     }
 
-    /// Looks at every key of the bucket: nothing to get wrong.
+    fn delete_version(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        which: Which,
+        expected_facts: Option<&[u8]>,
+        now_ms: u64,
+    ) -> Result<Deleted, CommitError> {
+        lock(&self.0).delete_version(bucket, key, which, expected_facts, now_ms)
+    }
+
     fn list(&self, query: &ListQuery<'_>) -> Result<ListPage, StoreError> {
-        let state = lock(&self.0);
-        let mut page = ListPage {
-            items: Vec::new(),
-            next: None,
-            rows_visited: 0,
-        };
-        let start = query.start();
-        for ((bucket, key), (row, _)) in &state.objects {
-            let wanted = *bucket == query.bucket && key.starts_with(query.prefix) && *key >= start;
-            if !wanted || query.limit == 0 {
-                continue;
-            }
-            let item = match common_prefix(key, query.prefix, query.delimiter) {
-                Some(common) => ListItem::Prefix(common.to_vec()),
-                None => ListItem::Object(ListedObject {
-                    key: key.clone(),
-                    instance: row.instance,
-                    mode: row.mode,
-                    suite: row.suite,
-                    length: row.length,
-                    modified_ms: row.modified_ms,
-                    generation: row.generation,
-                    attrs: row.attrs.clone(),
-                    facts: row.facts.clone(),
-                }),
-            };
-            if page.items.last() == Some(&item) {
-                continue;
-            }
-            page.rows_visited += 1;
-            if page.items.len() == query.limit {
-                page.next = Some(key.clone());
-                break;
-            }
-            page.items.push(item);
-        }
-        Ok(page)
+        Ok(lock(&self.0).list(query))
+    }
+
+    fn list_versions(&self, query: &VersionsQuery<'_>) -> Result<VersionsPage, StoreError> {
+        Ok(lock(&self.0).list_versions(query))
     }
 
     fn garbage(&self, after: u64, limit: usize) -> Result<Vec<Garbage>, StoreError> {
@@ -508,7 +459,9 @@ impl Catalog for MemoryCatalog {
         let mut state = lock(&self.0);
         for id in ids {
             if let Some(garbage) = state.garbage.remove(id) {
-                state.named_instances.remove(&garbage.instance);
+                if let Some(instance) = garbage.instance {
+                    state.named_instances.remove(&instance);
+                }
                 for blob in garbage.blobs {
                     state.named_blobs.remove(&blob.id);
                 }
