@@ -11,6 +11,8 @@ use tokio::sync::watch;
 use crate::admin::{self, Admin};
 use crate::cli::Failure;
 use crate::config::{Config, Limits};
+use crate::control::{self, Control};
+use crate::engine::Trail;
 use crate::listener::{Drained, Listener};
 use crate::metrics::Metrics;
 use crate::s3::{self, AppState, Documents};
@@ -36,11 +38,17 @@ pub(crate) fn run(
     let runtime = runtime(&limits)?;
     // Bound before anything is opened: a port that is taken is told at once.
     let sockets = runtime.block_on(Sockets::bind(config))?;
-    let engine = Arc::new(engine::open_vault(config)?);
+    let engine = Arc::new(engine::open_vault(config, Trail::Daemon)?);
     engine.vault.spawn_maintenance()?;
+    let documents = Arc::new(Documents::new(Arc::clone(&engine.vault)));
+    let control = Arc::new(Control::new(
+        Arc::clone(&engine.vault),
+        Arc::clone(&documents),
+        Arc::clone(&engine.trail),
+    ));
     let state = AppState {
         vault: Arc::clone(&engine.vault),
-        documents: Arc::new(Documents::new(Arc::clone(&engine.vault))),
+        documents,
         users,
         settings: config.s3.clone(),
         metrics: metrics.clone(),
@@ -59,6 +67,14 @@ pub(crate) fn run(
         let (stop, stopped) = Stop::channel();
         if let Some(socket) = sockets.admin {
             tokio::spawn(admin::run(socket, Arc::new(admin), stopped.clone()));
+        }
+        match control::bind(config) {
+            Ok(socket) => {
+                tokio::spawn(control::run(socket, control, stopped.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no control socket: commands that write need the daemon stopped");
+            }
         }
         let mut signals = Signals::install()?;
         let listening = tokio::spawn(listener.run(stopped));

@@ -54,10 +54,16 @@ pub(crate) fn hsm_config(config: &Config) -> Result<HsmConfig, Failure> {
 /// The keyring over the configured master key; fails without one.
 pub(crate) fn open_keyring(config: &Config, trail: Trail) -> Result<Keyring, Failure> {
     check_locked_memory(config)?;
-    Ok(open_keys(config, trail)?.0)
+    Ok(open_keys(config, trail)?.keyring)
 }
 
-fn open_keys(config: &Config, trail: Trail) -> Result<(Keyring, Arc<dyn MasterKey>), Failure> {
+struct OpenKeys {
+    keyring: Keyring,
+    master: Arc<dyn MasterKey>,
+    trail: Arc<dyn Sink>,
+}
+
+fn open_keys(config: &Config, trail: Trail) -> Result<OpenKeys, Failure> {
     let master: Arc<dyn MasterKey> = Arc::new(Metered(HsmMasterKey::open(hsm_config(config)?)?));
     let directory = &config.paths.audit;
     private_dir(directory).map_err(|error| {
@@ -66,7 +72,7 @@ fn open_keys(config: &Config, trail: Trail) -> Result<(Keyring, Arc<dyn MasterKe
             format!("cannot make the audit directory: {error}"),
         )
     })?;
-    let sink: Arc<dyn Sink> = match trail {
+    let trail: Arc<dyn Sink> = match trail {
         Trail::Daemon => Arc::new(FileSink::open(
             &directory.join("daemon.jsonl"),
             SyncPolicy::EachEvent,
@@ -79,16 +85,19 @@ fn open_keys(config: &Config, trail: Trail) -> Result<(Keyring, Arc<dyn MasterKe
         ttl: Duration::from_secs(config.keys.cache_seconds),
         ..KeyringConfig::default()
     };
-    Ok((
-        Keyring::new(vec![Arc::clone(&master)], sink, settings)?,
+    let keyring = Keyring::new(vec![Arc::clone(&master)], Arc::clone(&trail), settings)?;
+    Ok(OpenKeys {
+        keyring,
         master,
-    ))
+        trail,
+    })
 }
 
 /// The whole engine of a daemon.
 pub(crate) struct Engine {
     pub(crate) vault: Arc<Vault>,
     pub(crate) master: Arc<dyn MasterKey>,
+    pub(crate) trail: Arc<dyn Sink>,
 }
 
 impl Engine {
@@ -117,7 +126,7 @@ impl Engine {
 }
 
 /// Opens stores and keys; the stores' lock is held from here on.
-pub(crate) fn open_vault(config: &Config) -> Result<Engine, Failure> {
+pub(crate) fn open_vault(config: &Config, trail: Trail) -> Result<Engine, Failure> {
     let paths = store_paths(config);
     for directory in [
         Some(paths.blobs.as_path()),
@@ -133,9 +142,17 @@ pub(crate) fn open_vault(config: &Config) -> Result<Engine, Failure> {
     }
     // The stores first: a directory in use is the commoner mistake, and asks for no PIN.
     let stores = Stores::open(&paths)?;
-    let (keyring, master) = open_keys(config, Trail::Daemon)?;
+    let OpenKeys {
+        keyring,
+        master,
+        trail,
+    } = open_keys(config, trail)?;
     let vault = Vault::start(stores, keyring, VaultConfig::default())?;
-    Ok(Engine { vault, master })
+    Ok(Engine {
+        vault,
+        master,
+        trail,
+    })
 }
 
 /// The same for a command that only reads, beside a daemon or without one.

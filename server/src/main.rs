@@ -8,6 +8,7 @@ mod admin;
 mod alloc;
 mod cli;
 mod config;
+mod control;
 mod daemon;
 mod engine;
 mod files;

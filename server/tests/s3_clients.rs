@@ -24,6 +24,11 @@ fn the_default_encryption_of_buckets_is_what_boto3_expects() {
 }
 
 #[test]
+fn plain_objects_exist_only_where_an_operator_let_them() {
+    run("test_plaintext");
+}
+
+#[test]
 fn the_aws_command_line_works_unchanged() {
     run("test_aws_cli");
 }

@@ -1,5 +1,6 @@
 //! The command line: what each command takes, and what its exit code says.
 
+mod bucket;
 mod dev;
 mod files;
 mod keys;
@@ -48,6 +49,7 @@ enum Command {
     Open(files::Open),
     Keys(keys::Keys),
     Verify(verify::Verify),
+    Bucket(bucket::Bucket),
 }
 
 /// Why a command failed, and its exit code.
@@ -148,6 +150,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Open(command) => command.run(&cli.place),
         Command::Keys(command) => command.run(&cli.place),
         Command::Verify(command) => command.run(&cli.place),
+        Command::Bucket(command) => command.run(&cli.place),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
