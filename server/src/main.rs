@@ -15,6 +15,8 @@ mod files;
 mod listener;
 mod logs;
 mod metrics;
+#[allow(dead_code, unused_imports, reason = "its callers come next")]
+mod policy;
 mod process;
 mod provision;
 mod s3;
