@@ -1,20 +1,22 @@
 //! Data keys wrapped and unwrapped under a bucket key, in software, on one core: context, salt,
 //! derivation, AES Key Wrap, commitment and wiping included. No HSM takes part.
 //!
-//! `wrap` and `unwrap` are the public calls; in `wrap` the kernel is asked for the salt's
-//! randomness, which `salt` measures alone: wrapping without the kernel is the difference.
+//! `wrap` and `unwrap` are the public calls, for one record and for 32 at once; in `wrap` the
+//! kernel is asked for the salt's randomness, which `random source` measures alone: wrapping
+//! without the kernel is the difference.
 //! `request` is what a warm request costs on top: state tag, catalog and cache compared.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;
 use std::sync::Arc;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use strongroom::audit::NullSink;
-use strongroom::format::Salt;
 use strongroom::id::{BucketId, InstanceId, RootId};
 use strongroom::keys::{
-    Context, KeyState, Keyring, KeyringConfig, Mode, Purpose, RecordState, testing,
+    BucketKey, Context, KeyState, Keyring, KeyringConfig, Mode, Purpose, RecordState,
+    UnwrapRequest, WrapRequest, testing,
 };
 use strongroom::secret::Secret;
 
@@ -65,8 +67,10 @@ fn key_wrapping(c: &mut Criterion) {
             b.iter(|| key.verify_record(black_box(&record), &ctx).unwrap());
         });
     }
-    group.bench_function("salt", |b| {
-        b.iter(|| black_box(Salt::fresh(Salt::RECORD).unwrap()));
+    several(&mut group, &key, bucket);
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("random source", |b| {
+        b.iter(|| getrandom::fill(black_box(&mut [0; 24])).unwrap());
     });
     group.bench_function("new data key", |b| {
         b.iter(|| black_box(key.new_data_key().unwrap()));
@@ -74,6 +78,51 @@ fn key_wrapping(c: &mut Criterion) {
     group.bench_function("request", |b| b.iter(|| black_box(get().unwrap())));
     assert_eq!(ring.cache_stats().loads, 1, "one HSM call for all of it");
     group.finish();
+}
+
+/// As many at once as a rewrap of a bucket or a batch of small objects has at hand.
+fn several(group: &mut BenchmarkGroup<'_, WallTime>, key: &BucketKey, bucket: BucketId) {
+    group.throughput(Throughput::Elements(32));
+    let keys: Vec<_> = (0..32).map(|_| key.new_data_key().unwrap()).collect();
+    let ctx = |i: u8| Context {
+        mode: Mode::Managed,
+        bucket,
+        instance: InstanceId([i; 16]),
+        object_key: b"2026/08/22/camera-17/frame-000123456.jpg",
+        kms_key_id: b"",
+        encryption_context: b"",
+    };
+    let wraps: Vec<_> = (0..)
+        .zip(&keys)
+        .map(|(i, key)| WrapRequest {
+            key,
+            ctx: ctx(i),
+            customer: None,
+            state: RecordState::Complete,
+            manifest_digest: [7; 32],
+        })
+        .collect();
+    let wrap = || key.wrap_data_keys(&wraps);
+    let records: Vec<_> = wrap().into_iter().map(Result::unwrap).collect();
+    let unwraps: Vec<_> = (0..)
+        .zip(&records)
+        .map(|(i, record)| UnwrapRequest {
+            record,
+            ctx: ctx(i),
+            customer: None,
+        })
+        .collect();
+    let unwrap = || key.unwrap_data_keys(&unwraps);
+    for (opened, dk) in unwrap().into_iter().zip(&keys) {
+        let (opened, info) = opened.unwrap();
+        assert_eq!(
+            testing::data_key_bytes(&opened),
+            testing::data_key_bytes(dk)
+        );
+        assert_eq!(info.manifest_digest, [7; 32]);
+    }
+    group.bench_function("wrap/32 at once", |b| b.iter(|| black_box(wrap())));
+    group.bench_function("unwrap/32 at once", |b| b.iter(|| black_box(unwrap())));
 }
 
 criterion_group!(benches, key_wrapping);

@@ -1,4 +1,4 @@
-//! AES-256 in interleaved lanes, GMAC and CMAC, and the choice of backend. Layer 0.
+//! AES-256 in interleaved lanes, GMAC, CMAC and key wrap, and the choice of backend. Layer 0.
 //!
 //! Everything here works under expanded keys that the caller owns: key schedules of live streams.
 //! They are ordinary (not locked) memory, wiped when they are dropped, and kept in a `Box`, so that
@@ -9,6 +9,7 @@ mod backend;
 mod cbc64;
 mod cmac;
 mod gmac;
+pub(crate) mod key_wrap;
 mod lanes;
 mod wiped;
 

@@ -1,7 +1,8 @@
 //! The data key of one object instance.
 
-use super::derive::{kdf, kwp_unwrap, kwp_wrap, scrubbed};
+use super::derive::{kwp_unwrap, kwp_wrap, scrubbed};
 use super::error::KeyError;
+use super::prf::Prf;
 use crate::id::InstanceId;
 use crate::secret::Secret;
 use zeroize::Zeroizing;
@@ -92,7 +93,7 @@ fn attribute_key(
     ctx[..16].copy_from_slice(&instance.0);
     ctx[16..].copy_from_slice(&part.to_le_bytes());
     let mut derived = Zeroizing::new([[0; 32]]);
-    kdf(key.expose(), label, &ctx, &mut derived);
+    Prf::new(key.expose()).kdf(label, &ctx, &mut derived);
     derived
 }
 

@@ -4,8 +4,10 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::context::{Context, Mode};
-use super::derive::{kdf, kw_unwrap, kw_wrap, mac};
+use super::derive::{kw_unwrap, kw_wrap};
 use super::error::KeyError;
+use super::prf::Prf;
+use crate::cipher::key_wrap::{self, KeyWrap};
 use crate::secret::Secret;
 
 /// How far an object is (F-42); a byte of its data key record.
@@ -119,12 +121,12 @@ impl<'a> DataKeyRecord<'a> {
     }
 
     /// Verifies the commitment under `kek` and gives what opens the wrap: steps 4 to 6 of F-51.
-    fn verify(&self, kek: &Secret<32>, ctx: &Context<'_>) -> Result<WrapKeys, KeyError> {
+    fn verify(&self, kek: &Prf, ctx: &Context<'_>) -> Result<WrapKeys, KeyError> {
         if self.mode != ctx.mode || ctx.check().is_err() {
             return Err(KeyError::Unauthentic);
         }
         let keys = WrapKeys::derive(kek, ctx, self.salt)?;
-        let commit = mac(keys.ck(), &[self.committed]);
+        let commit = Prf::new(keys.ck()).mac(&[self.committed]);
         if bool::from(commit.ct_eq(self.commit)) {
             Ok(keys)
         } else {
@@ -133,35 +135,78 @@ impl<'a> DataKeyRecord<'a> {
     }
 }
 
-/// Makes a record (F-48 to F-50). `salt` is fresh, or on a rewrap the one the record had.
-pub(super) fn wrap(
-    kek: &Secret<32>,
-    dk: &Secret<32>,
-    ctx: &Context<'_>,
-    customer: Option<&Secret<32>>,
-    salt: &[u8; 32],
-    info: &DataKeyInfo,
-) -> Result<Vec<u8>, KeyError> {
-    let keys = WrapKeys::derive(kek, ctx, salt)?;
-    let mut payload = Zeroizing::new([0; CUSTOMER_PAYLOAD_LEN]);
-    let payload = match customer_of(ctx, customer)? {
-        None => dk.expose().as_slice(),
+/// What goes into a record.
+pub(super) struct Order<'a> {
+    pub(super) dk: &'a Secret<32>,
+    pub(super) ctx: &'a Context<'a>,
+    pub(super) customer: Option<&'a Secret<32>>,
+    /// Fresh, or on a rewrap the one the record had.
+    pub(super) salt: [u8; 32],
+    pub(super) info: DataKeyInfo,
+}
+
+/// Makes a record (F-48 to F-50).
+pub(super) fn wrap(kek: &Prf, order: &Order<'_>) -> Result<Vec<u8>, KeyError> {
+    let keys = WrapKeys::derive(kek, order.ctx, &order.salt)?;
+    match customer_of(order.ctx, order.customer)? {
+        None => order.issue(&keys, |wrapped| {
+            kw_wrap::<DATA_KEY>(keys.wk(), order.dk.expose(), wrapped);
+        }),
         Some(customer) => {
-            let inner = CustomerKeys::derive(customer, ctx, salt)?;
+            let inner = CustomerKeys::derive(customer, order.ctx, &order.salt)?;
+            let mut payload = Zeroizing::new([0; CUSTOMER_PAYLOAD_LEN]);
             let (wrapped, verifier) = payload.split_at_mut(WRAPPED_LEN);
-            kw_wrap(inner.iwk(), dk.expose(), wrapped);
+            kw_wrap::<DATA_KEY>(inner.iwk(), order.dk.expose(), wrapped);
             verifier.copy_from_slice(inner.verifier());
-            payload.as_slice()
+            order.issue(&keys, |wrapped| {
+                kw_wrap::<CUSTOMER_PAYLOAD>(keys.wk(), payload.as_slice(), wrapped);
+            })
         }
+    }
+}
+
+/// [`wrap`] for each order that there is; the key wraps of records without a customer key run side by side.
+pub(super) fn wrap_each(
+    kek: &Prf,
+    orders: &[Result<Order<'_>, KeyError>],
+) -> Vec<Result<Vec<u8>, KeyError>> {
+    let mut batch = Vec::with_capacity(orders.len());
+    // Keys are read where they lie: what moves out of a vector stays behind in its memory.
+    let mut begun: Vec<Result<_, KeyError>> = orders
+        .iter()
+        .map(|order| {
+            let order = order.as_ref().map_err(Clone::clone)?;
+            if order.customer.is_some() {
+                return Ok(Begun::Done(wrap(kek, order)?));
+            }
+            customer_of(order.ctx, None)?;
+            let keys = WrapKeys::derive(kek, order.ctx, &order.salt)?;
+            batch.push(KeyWrap::of_payload(keys.wk(), order.dk.expose()));
+            Ok(Begun::InBatch((order, keys)))
+        })
+        .collect();
+    key_wrap::wrap::<DATA_KEY>(&mut batch);
+    let mut wraps = batch.iter();
+    let end = |begun: &mut Result<Begun<_, (&Order<'_>, WrapKeys)>, KeyError>| match begun {
+        Ok(Begun::Done(record)) => Ok(std::mem::take(record)),
+        Ok(Begun::InBatch((order, keys))) => {
+            let wrap = wraps.next().expect("one for each in the batch");
+            order.issue(keys, |wrapped| wrap.wrapped(wrapped))
+        }
+        Err(error) => Err(error.clone()),
     };
-    issue(&keys, ctx.mode, info, salt, |wrapped| {
-        kw_wrap(keys.wk(), payload, wrapped);
-    })
+    begun.iter_mut().map(end).collect()
+}
+
+/// One of several, of which some are done by themselves.
+enum Begun<R, O> {
+    Done(R),
+    InBatch(O),
 }
 
 /// Verifies a record and opens it (F-51).
 pub(super) fn unwrap(
-    kek: &Secret<32>,
+    kek: &Prf,
     record: &DataKeyRecord<'_>,
     ctx: &Context<'_>,
     customer: Option<&Secret<32>>,
@@ -170,24 +215,69 @@ pub(super) fn unwrap(
     let customer = customer_of(ctx, customer)?;
     let mut dk = Secret::zeroed()?;
     match customer {
-        None => kw_unwrap(keys.wk(), record.wrapped(), dk.expose_mut())?,
+        None => kw_unwrap::<DATA_KEY>(keys.wk(), record.wrapped(), dk.expose_mut())?,
         Some(customer) => {
             let mut payload = Zeroizing::new([0; CUSTOMER_PAYLOAD_LEN]);
-            kw_unwrap(keys.wk(), record.wrapped(), &mut *payload)?;
+            kw_unwrap::<CUSTOMER_PAYLOAD>(keys.wk(), record.wrapped(), &mut *payload)?;
             let (wrapped, verifier) = payload.split_at(WRAPPED_LEN);
             let inner = CustomerKeys::derive(customer, ctx, record.salt)?;
             if !bool::from(inner.verifier().as_slice().ct_eq(verifier)) {
                 return Err(KeyError::WrongCustomerKey);
             }
-            kw_unwrap(inner.iwk(), wrapped, dk.expose_mut())?;
+            kw_unwrap::<DATA_KEY>(inner.iwk(), wrapped, dk.expose_mut())?;
         }
     }
     Ok(dk)
 }
 
+/// What is to be opened: a record, its context, and in mode 2 the customer key.
+pub(super) struct Sealed<'a> {
+    pub(super) record: DataKeyRecord<'a>,
+    pub(super) ctx: &'a Context<'a>,
+    pub(super) customer: Option<&'a Secret<32>>,
+}
+
+/// [`unwrap`] for each record that there is; the key unwraps of records without a customer key run side by side.
+pub(super) fn unwrap_each(
+    kek: &Prf,
+    records: &[Result<Sealed<'_>, KeyError>],
+) -> Vec<Result<(Secret<32>, DataKeyInfo), KeyError>> {
+    let mut batch = Vec::with_capacity(records.len());
+    let begun: Vec<Result<_, KeyError>> = records
+        .iter()
+        .map(|sealed| {
+            let Sealed {
+                record,
+                ctx,
+                customer,
+            } = sealed.as_ref().map_err(Clone::clone)?;
+            if customer.is_some() {
+                let dk = unwrap(kek, record, ctx, *customer)?;
+                return Ok(Begun::Done((dk, record.info)));
+            }
+            let keys = record.verify(kek, ctx)?;
+            customer_of(ctx, None)?;
+            batch.push(KeyWrap::of_wrapped(keys.wk(), record.wrapped()));
+            Ok(Begun::InBatch(record.info))
+        })
+        .collect();
+    key_wrap::unwrap::<DATA_KEY>(&mut batch);
+    let mut opened = batch.iter();
+    let end = |begun: Result<_, KeyError>| match begun? {
+        Begun::Done(done) => Ok(done),
+        Begun::InBatch(info) => {
+            let opened = opened.next().expect("one for each in the batch");
+            let mut dk = Secret::zeroed()?;
+            let is_good = opened.payload(dk.expose_mut());
+            is_good.map(|()| (dk, info)).ok_or(KeyError::Unauthentic)
+        }
+    };
+    begun.into_iter().map(end).collect()
+}
+
 /// Verifies a record's commitment only: no customer key, no data key.
 pub(super) fn verify(
-    kek: &Secret<32>,
+    kek: &Prf,
     record: &DataKeyRecord<'_>,
     ctx: &Context<'_>,
 ) -> Result<(), KeyError> {
@@ -196,7 +286,7 @@ pub(super) fn verify(
 
 /// Completes an upload: prefix and commitment anew, salt and wrap as they are (F-88).
 pub(super) fn complete(
-    kek: &Secret<32>,
+    kek: &Prf,
     record: &DataKeyRecord<'_>,
     ctx: &Context<'_>,
     manifest_digest: [u8; 32],
@@ -223,21 +313,25 @@ pub(super) struct Payload {
 
 /// Verifies a record and opens its outer wrap.
 pub(super) fn payload(
-    kek: &Secret<32>,
+    kek: &Prf,
     record: &DataKeyRecord<'_>,
     ctx: &Context<'_>,
 ) -> Result<Payload, KeyError> {
     let keys = record.verify(kek, ctx)?;
     let len = record.wrapped().len() - 8;
     let mut bytes = Secret::zeroed()?;
-    kw_unwrap(keys.wk(), record.wrapped(), &mut bytes.expose_mut()[..len])?;
+    let out = &mut bytes.expose_mut()[..len];
+    match record.mode {
+        Mode::Customer => kw_unwrap::<CUSTOMER_PAYLOAD>(keys.wk(), record.wrapped(), out)?,
+        _ => kw_unwrap::<DATA_KEY>(keys.wk(), record.wrapped(), out)?,
+    }
     Ok(Payload { bytes, len })
 }
 
 /// The record of `payload` under another key; salt and payload stay, so no customer key is needed
 /// (F-53).
 pub(super) fn rewrap(
-    kek: &Secret<32>,
+    kek: &Prf,
     record: &DataKeyRecord<'_>,
     ctx: &Context<'_>,
     payload: &Payload,
@@ -248,9 +342,17 @@ pub(super) fn rewrap(
         generation,
         ..record.info
     };
-    issue(&keys, record.mode, &info, record.salt, |wrapped| {
-        kw_wrap(keys.wk(), &payload.bytes.expose()[..payload.len], wrapped);
-    })
+    let payload = &payload.bytes.expose()[..payload.len];
+    issue(
+        &keys,
+        record.mode,
+        &info,
+        record.salt,
+        |wrapped| match record.mode {
+            Mode::Customer => kw_wrap::<CUSTOMER_PAYLOAD>(keys.wk(), payload, wrapped),
+            _ => kw_wrap::<DATA_KEY>(keys.wk(), payload, wrapped),
+        },
+    )
 }
 
 impl DataKeyRecord<'_> {
@@ -259,13 +361,19 @@ impl DataKeyRecord<'_> {
     }
 }
 
+impl Order<'_> {
+    fn issue(&self, keys: &WrapKeys, fill: impl FnOnce(&mut [u8])) -> Result<Vec<u8>, KeyError> {
+        issue(keys, self.ctx.mode, &self.info, &self.salt, fill)
+    }
+}
+
 /// wk || ck (F-48).
 struct WrapKeys(Zeroizing<[[u8; 32]; 2]>);
 
 impl WrapKeys {
-    fn derive(kek: &Secret<32>, ctx: &Context<'_>, salt: &[u8; 32]) -> Result<Self, KeyError> {
+    fn derive(kek: &Prf, ctx: &Context<'_>, salt: &[u8; 32]) -> Result<Self, KeyError> {
         let mut keys = Zeroizing::new([[0; 32]; 2]);
-        kdf(kek.expose(), b"sr-wrap-1", &ctx.digest(salt)?, &mut keys);
+        kek.kdf(b"sr-wrap-1", &ctx.digest(salt)?, &mut keys);
         Ok(Self(keys))
     }
 
@@ -284,12 +392,8 @@ struct CustomerKeys(Zeroizing<[[u8; 32]; 2]>);
 impl CustomerKeys {
     fn derive(customer: &Secret<32>, ctx: &Context<'_>, salt: &[u8; 32]) -> Result<Self, KeyError> {
         let mut keys = Zeroizing::new([[0; 32]; 2]);
-        kdf(
-            customer.expose(),
-            b"sr-ssec-1",
-            &ctx.digest(salt)?,
-            &mut keys,
-        );
+        let prf = Prf::new(customer.expose());
+        prf.kdf(b"sr-ssec-1", &ctx.digest(salt)?, &mut keys);
         Ok(Self(keys))
     }
 
@@ -321,7 +425,7 @@ fn issue(
     record.extend(info.manifest_digest);
     record.resize(record_len(mode) - COMMIT_LEN, 0);
     fill(&mut record[PREFIX_LEN..]);
-    let commit = mac(keys.ck(), &[&record]);
+    let commit = Prf::new(keys.ck()).mac(&[&record]);
     record.extend(commit);
     Ok(record)
 }
@@ -351,8 +455,11 @@ const MAGIC: &[u8; 4] = b"SRDK";
 const VERSION: u8 = 1;
 const PREFIX_LEN: usize = 76;
 const COMMIT_LEN: usize = 32;
+/// Words of eight bytes in a wrapped data key, and in the wrap of mode 2.
+const DATA_KEY: usize = 5;
+const CUSTOMER_PAYLOAD: usize = 10;
 /// A data key under AES Key Wrap.
-const WRAPPED_LEN: usize = 40;
+const WRAPPED_LEN: usize = 8 * DATA_KEY;
 const CUSTOMER_PAYLOAD_LEN: usize = WRAPPED_LEN + 32;
 const RECORD_LEN: usize = PREFIX_LEN + WRAPPED_LEN + COMMIT_LEN;
 const CUSTOMER_RECORD_LEN: usize = PREFIX_LEN + CUSTOMER_PAYLOAD_LEN + 8 + COMMIT_LEN;

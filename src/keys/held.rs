@@ -9,16 +9,35 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::clock::Clock;
-use super::derive::{kdf, mac, scrubbed};
+use super::derive::scrubbed;
 use super::error::KeyError;
+use super::prf::{LockedPrf, Prf};
 use crate::id::BucketId;
 use crate::secret::Secret;
 
 /// The keys that follow from the secret of a bucket key record (F-60, F-62, F-91).
 pub(super) struct Keys {
-    pub(super) kek: Secret<32>,
+    pub(super) kek: Kek,
     /// None where the KEK is a key file's.
     bucket: Option<BucketKeys>,
+}
+
+/// A KEK keys the PRF and nothing else (F-48).
+pub(super) enum Kek {
+    /// A bucket's, for many records.
+    Expanded(LockedPrf),
+    /// A key file's, for few.
+    Plain(Secret<32>),
+}
+
+impl Kek {
+    /// For one operation, or a few.
+    pub(super) fn prf(&self) -> Prf {
+        match self {
+            Self::Expanded(prf) => prf.get(),
+            Self::Plain(key) => Prf::new(key.expose()),
+        }
+    }
 }
 
 struct BucketKeys {
@@ -38,13 +57,13 @@ impl Keys {
             ctx[..16].copy_from_slice(&bucket.0);
             ctx[16..].copy_from_slice(&generation.to_le_bytes());
             let mut pair = Zeroizing::new([[0; 32]; 2]);
-            kdf(secret.expose(), b"sr-bkt-1", &ctx, &mut pair);
-            let [kek, check] = &mut *pair;
-            let check = std::mem::take(check);
-            let kek = Secret::take(kek)?;
+            let prf = Prf::new(secret.expose());
+            prf.kdf(b"sr-bkt-1", &ctx, &mut pair);
+            let [kek, check] = &*pair;
+            let kek = Kek::Expanded(LockedPrf::new(kek)?);
             let one = |label| -> Result<_, KeyError> {
                 let mut key = Zeroizing::new([[0; 32]]);
-                kdf(secret.expose(), label, &ctx, &mut key);
+                prf.kdf(label, &ctx, &mut key);
                 Ok(Secret::take(&mut key[0])?)
             };
             let keys = Self {
@@ -54,13 +73,16 @@ impl Keys {
                     state: one(b"sr-bst-1")?,
                 }),
             };
-            Ok((keys, check))
+            Ok((keys, *check))
         })
     }
 
     /// A key file's key is a KEK and nothing else (F-97).
-    pub(super) const fn of_key_file(kek: Secret<32>) -> Self {
-        Self { kek, bucket: None }
+    pub(super) const fn of_key_file(key: Secret<32>) -> Self {
+        Self {
+            kek: Kek::Plain(key),
+            bucket: None,
+        }
     }
 
     /// K_meta (F-91).
@@ -72,7 +94,7 @@ impl Keys {
     /// HMAC under the key of the state tag (F-62); `body` begins with a magic of its own.
     pub(super) fn tag(&self, body: &[u8]) -> Result<[u8; 32], KeyError> {
         let keys = self.bucket.as_ref().ok_or(KeyError::NotPermitted)?;
-        Ok(mac(keys.state.expose(), &[body]))
+        Ok(Prf::new(keys.state.expose()).mac(&[body]))
     }
 
     /// Whether `tag` is that of `body`, in constant time.

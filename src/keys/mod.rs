@@ -25,13 +25,14 @@ mod error;
 mod held;
 mod keyring;
 mod master;
+mod prf;
 mod roots;
 #[cfg(any(test, feature = "conformance"))]
 pub mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use bucket_key::{BucketKey, Purpose};
+pub use bucket_key::{BucketKey, Purpose, UnwrapRequest, WrapRequest};
 pub use bucket_record::{BucketKeyRecord, KeyState, Wrap};
 pub use cache::CacheStats;
 pub use clock::{BootClock, Clock};

@@ -130,7 +130,7 @@ impl SoftMasterKey {
         let key = self.key(version)?;
         let mut secret = Secret::<32>::zeroed()?;
         match self.strategy {
-            Strategy::Kw => kw_unwrap(&key, blob, secret.expose_mut()),
+            Strategy::Kw => kw_unwrap::<5>(&key, blob, secret.expose_mut()),
             Strategy::Kwp => kwp_unwrap(&key, blob)
                 .and_then(|plain| plain.try_into().map_err(|_| KeyError::Unauthentic))
                 .map(|plain| *secret.expose_mut() = plain),
@@ -143,7 +143,7 @@ impl SoftMasterKey {
         let key = self.key(version)?;
         let mut blob = [0; 40];
         match self.strategy {
-            Strategy::Kw => kw_wrap(&key, secret.expose(), &mut blob),
+            Strategy::Kw => kw_wrap::<5>(&key, secret.expose(), &mut blob),
             Strategy::Kwp => {
                 let wrapped = kwp_wrap(&key, secret.expose()).expect("32 bytes can be wrapped");
                 blob.copy_from_slice(&wrapped);

@@ -56,6 +56,89 @@ fn what_was_wrapped_opens_in_every_mode_and_state() {
 }
 
 /// F-51: what a public field's flip says, and that every other flip says nothing.
+/// Each answer is the one that the request alone gets, at every length around those that run side by side.
+#[test]
+fn several_at_once_get_the_answers_that_each_gets_alone() {
+    let (key, contexts) = (key(), contexts());
+    for count in [0, 1, 2, 7, 8, 9, 31, 32, 33, 70] {
+        let keys: Vec<_> = (0..count).map(|_| key.new_data_key().unwrap()).collect();
+        let customers: Vec<_> = (0..count).map(|i| customer_of(&contexts[i % 4])).collect();
+        // One in five asks for what is not to be had.
+        let wraps: Vec<_> = (0..count)
+            .map(|i| WrapRequest {
+                key: &keys[i],
+                ctx: Context {
+                    bucket: if i % 5 == 4 {
+                        BucketId([9; 16])
+                    } else {
+                        BUCKET
+                    },
+                    ..contexts[i % 4]
+                },
+                customer: customers[i].as_ref(),
+                state: RecordState::Complete,
+                manifest_digest: [7; 32],
+            })
+            .collect();
+        let records = key.wrap_data_keys(&wraps);
+        assert_eq!(records.len(), count);
+        for (i, record) in records.iter().enumerate() {
+            if i % 5 == 4 {
+                assert!(matches!(record, Err(KeyError::Malformed(_))), "{i}");
+                continue;
+            }
+            let record = record.as_ref().unwrap();
+            let ctx = &contexts[i % 4];
+            let (opened, info) = key
+                .unwrap_data_key(record, ctx, customers[i].as_ref())
+                .unwrap();
+            assert_eq!(opened.secret().expose(), keys[i].secret().expose());
+            assert_eq!(info.manifest_digest, [7; 32]);
+        }
+
+        // One in three is damaged, and one in seven comes with the wrong customer key or one too many.
+        let records: Vec<Vec<u8>> = records
+            .into_iter()
+            .enumerate()
+            .map(|(i, record)| {
+                let mut record = record.unwrap_or_default();
+                if i % 3 == 2 && !record.is_empty() {
+                    let at = (i * 11) % record.len();
+                    record[at] ^= 1;
+                }
+                record
+            })
+            .collect();
+        let wrong = customer_key(0xEE);
+        let unwraps: Vec<_> = (0..count)
+            .map(|i| UnwrapRequest {
+                record: &records[i],
+                ctx: contexts[i % 4],
+                customer: if i % 7 == 6 {
+                    Some(&wrong)
+                } else {
+                    customers[i].as_ref()
+                },
+            })
+            .collect();
+        let opened = key.unwrap_data_keys(&unwraps);
+        assert_eq!(opened.len(), count);
+        for (request, opened) in unwraps.iter().zip(opened) {
+            match key.unwrap_data_key(request.record, &request.ctx, request.customer) {
+                Ok((dk, info)) => {
+                    let (opened, told) = opened.unwrap();
+                    assert_eq!(opened.secret().expose(), dk.secret().expose());
+                    assert_eq!(told, info);
+                }
+                Err(error) => {
+                    let told = opened.map(|(_, info)| info).unwrap_err();
+                    assert_eq!(told.to_string(), error.to_string());
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn every_flipped_bit_of_a_data_key_record_is_refused_by_its_class() {
     let key = key();

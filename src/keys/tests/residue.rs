@@ -8,8 +8,8 @@ use std::time::Duration;
 use memory::{Needle, search_self};
 
 use super::*;
-use crate::keys::derive::{kdf, scrubbed};
-use crate::keys::held::Keys;
+use crate::keys::derive::scrubbed;
+use crate::keys::held::{Kek, Keys};
 use crate::secret::Secret;
 
 /// Runs on a thread of its own and looks for leavings on its stack too, while it still runs.
@@ -32,9 +32,12 @@ fn found(needles: &[Needle]) -> Vec<String> {
 /// A secret and what it gives, to look for: KEK and K_meta.
 fn needles_of(secret: &Secret<32>) -> Vec<Needle> {
     let (keys, _) = Keys::derive(secret, BUCKET, 1).unwrap();
+    let Kek::Expanded(kek) = &keys.kek else {
+        panic!("a bucket's");
+    };
     vec![
         Needle::new(secret.expose()),
-        Needle::new(keys.kek.expose()),
+        Needle::new(kek.bytes().expose()),
         Needle::new(keys.meta().unwrap().expose()),
     ]
 }
@@ -66,6 +69,55 @@ fn a_request_leaves_neither_data_key_nor_customer_key_behind() {
     });
 }
 
+#[test]
+fn several_at_once_leave_no_data_key_behind() {
+    on_a_thread(|| {
+        let key = testing::bucket_key([0x40; 32], BUCKET, 1).unwrap();
+        let customer = Secret::random().unwrap();
+        let keys: Vec<_> = (0..45).map(|_| key.new_data_key().unwrap()).collect();
+        let mut needles: Vec<_> = keys
+            .iter()
+            .map(|key| Needle::new(key.secret().expose()))
+            .collect();
+        needles.push(Needle::new(customer.expose()));
+        let contexts = contexts();
+        let of = |i: usize| {
+            let ctx = contexts[i % contexts.len()];
+            (ctx, (ctx.mode == Mode::Customer).then_some(&customer))
+        };
+        let requests: Vec<_> = keys
+            .iter()
+            .enumerate()
+            .map(|(i, key)| WrapRequest {
+                key,
+                ctx: of(i).0,
+                customer: of(i).1,
+                state: RecordState::Upload,
+                manifest_digest: [0; 32],
+            })
+            .collect();
+        let records: Vec<_> = key
+            .wrap_data_keys(&requests)
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        let requests: Vec<_> = records
+            .iter()
+            .enumerate()
+            .map(|(i, record)| UnwrapRequest {
+                record,
+                ctx: of(i).0,
+                customer: of(i).1,
+            })
+            .collect();
+        let opened = key.unwrap_data_keys(&requests);
+        assert!(opened.iter().all(Result::is_ok));
+        drop((keys, opened, customer));
+        let left = found(&needles);
+        assert!(left.is_empty(), "{left:?}");
+    });
+}
+
 /// The key that wraps, and with it the first round keys of its schedule.
 #[test]
 fn a_wrap_leaves_no_key_schedule_behind() {
@@ -82,7 +134,7 @@ fn a_wrap_leaves_no_key_schedule_behind() {
             let salt = record[12..44].try_into().unwrap();
             let mut wk = zeroize::Zeroizing::new([[0; 32]; 2]);
             let h = managed().digest(salt).unwrap();
-            kdf(keys.kek.expose(), b"sr-wrap-1", &h, &mut wk);
+            keys.kek.prf().kdf(b"sr-wrap-1", &h, &mut wk);
             Needle::new(&wk[0])
         });
         let left = found(&[needle]);
