@@ -9,6 +9,26 @@ fn encryption_contract_holds_for_boto3_and_raw_requests() {
 }
 
 #[test]
+fn every_row_about_objects_holds() {
+    run("test_contract_encryption");
+}
+
+#[test]
+fn every_row_about_transport_and_closed_servers_holds() {
+    run("test_contract_transport");
+}
+
+#[test]
+fn every_row_about_bucket_defaults_holds() {
+    run("test_contract_bucket_encryption");
+}
+
+#[test]
+fn clients_of_ceph_get_the_answers_they_expect() {
+    run("test_contract_ceph");
+}
+
+#[test]
 fn objects_and_listings_are_what_boto3_expects() {
     run("test_objects");
 }

@@ -7,6 +7,10 @@ use strongroom::vault::VaultError;
 /// Carries extra XML elements of an error from an operation to [`super::wire`], which moves them into the body.
 pub(super) const DETAIL: HeaderName = HeaderName::from_static("x-strongroom-error-detail");
 
+/// What S3 says of a body that is not the schema's.
+pub(super) const MALFORMED_XML: &str =
+    "The XML you provided was not well-formed or did not validate against our published schema";
+
 /// An error with S3's own code and a message.
 pub(super) fn error(code: S3ErrorCode, message: impl Into<String>) -> S3Error {
     S3Error::with_message(code, message.into())
@@ -31,10 +35,7 @@ pub(super) fn invalid_argument(name: &str, value: &str, message: impl Into<Strin
 
 /// A body that parses and makes no sense, or does not parse.
 pub(super) fn malformed_xml() -> S3Error {
-    error(
-        S3ErrorCode::MalformedXML,
-        "The XML you provided was not well-formed or did not validate against our published schema",
-    )
+    error(S3ErrorCode::MalformedXML, MALFORMED_XML)
 }
 
 /// Adds elements to the error's XML body.

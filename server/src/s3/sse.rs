@@ -79,7 +79,9 @@ pub(super) fn asked(headers: &HeaderMap, customer: CustomerFields<'_>) -> S3Resu
     match sse {
         None | Some("AES256") if kms_header.is_some() => Err(invalid_argument(
             kms_header.copied().unwrap_or(SSE_KEY_ID),
-            "",
+            kms_header
+                .and_then(|name| header(headers, name))
+                .unwrap_or_default(),
             "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms",
         )),
         None => Ok(Asked::Default),
@@ -106,7 +108,8 @@ pub(super) fn customer_key(fields: CustomerFields<'_>) -> S3Result<Option<Custom
     if fields.algorithm.is_none() && encoded.is_none() && fields.md5.is_none() {
         return Ok(None);
     }
-    let argument = |message: &'static str| error(S3ErrorCode::InvalidArgument, message);
+    // S3 names the same argument whichever of the three headers it means, and never their values.
+    let argument = |message: &'static str| invalid_argument(SSE, "null", message);
     match fields.algorithm {
         Some("AES256") => {}
         None => {
@@ -122,10 +125,7 @@ pub(super) fn customer_key(fields: CustomerFields<'_>) -> S3Result<Option<Custom
             );
             return Err(with_detail(
                 invalid,
-                &[
-                    ("ArgumentName", CUSTOMER.algorithm),
-                    ("ArgumentValue", other),
-                ],
+                &[("ArgumentName", SSE), ("ArgumentValue", other)],
             ));
         }
     }

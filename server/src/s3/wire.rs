@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use s3s::service::S3Service;
 use s3s::{Body, HttpError, S3ErrorCode};
 
-use super::errors::{DETAIL, error, escape};
+use super::errors::{DETAIL, MALFORMED_XML, error, escape};
 use super::sse;
 use crate::listener::ConnInfo;
 use crate::service::Facts;
@@ -121,19 +121,35 @@ async fn complete_error(
         Ok(collected) => collected.to_bytes(),
         Err(_) => Bytes::new(),
     };
-    let text = String::from_utf8_lossy(&bytes);
+    let text = s3_text(String::from_utf8_lossy(&bytes).into_owned());
     let extra = format!(
         "{detail}<Resource>{}</Resource><RequestId>{id}</RequestId><HostId>{id}</HostId></Error>",
         escape(path)
     );
     let whole = match text.strip_suffix("</Error>") {
         Some(start) => format!("{start}{extra}"),
-        None => text.into_owned(),
+        None => text,
     };
     parts
         .headers
         .insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
     Response::from_parts(parts, Body::from(Bytes::from(whole)))
+}
+
+/// S3's own sentence about a body that does not parse; the protocol crate has the description of the code there.
+fn s3_text(error: String) -> String {
+    const OPEN: &str = "<Code>MalformedXML</Code><Message>";
+    let Some(start) = error.find(OPEN).map(|at| at + OPEN.len()) else {
+        return error;
+    };
+    let Some(length) = error[start..].find("</Message>") else {
+        return error;
+    };
+    format!(
+        "{}{MALFORMED_XML}{}",
+        &error[..start],
+        &error[start + length..]
+    )
 }
 
 #[cfg(test)]
@@ -150,6 +166,16 @@ mod tests {
             let uri: Uri = format!("/b/k?{name}=abc").parse().unwrap();
             assert!(refuse(true, &HeaderMap::new(), &uri).is_some());
         }
+    }
+
+    #[test]
+    fn an_unreadable_body_is_called_what_s3_calls_it() {
+        let error = |message| {
+            format!("<Error><Code>MalformedXML</Code><Message>{message}</Message></Error>")
+        };
+        assert_eq!(s3_text(error("a description")), error(MALFORMED_XML));
+        let other = "<Error><Code>NoSuchKey</Code><Message>m</Message></Error>";
+        assert_eq!(s3_text(other.to_owned()), other);
     }
 
     #[test]

@@ -49,6 +49,16 @@ class Daemon:
         )
         self.env = {name.removeprefix("export ").strip(): value.strip("'\"") for name, value in self.env.items()}
 
+    def configure(self, change):
+        """Starts again with the settings that `change` makes of the present text."""
+        self.stop()
+        settings = self.dir / "strongroom.toml"
+        text = settings.read_text()
+        changed = change(text)
+        assert changed != text, "nothing changed"
+        settings.write_text(changed)
+        self.start()
+
     def stop(self, sig=signal.SIGTERM):
         self.process.send_signal(sig)
         code = self.process.wait(timeout=60)

@@ -44,8 +44,11 @@ def presign(daemon, method, path, headers=None, seconds=60):
 
 def send(daemon, method, url, headers, body=b""):
     parts = urllib.parse.urlsplit(url)
-    context = ssl.create_default_context(cafile=daemon.env["AWS_CA_BUNDLE"])
-    connection = http.client.HTTPSConnection(parts.hostname, parts.port, context=context, timeout=60)
+    if parts.scheme == "https":
+        context = ssl.create_default_context(cafile=daemon.env["AWS_CA_BUNDLE"])
+        connection = http.client.HTTPSConnection(parts.hostname, parts.port, context=context, timeout=60)
+    else:
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
     target = parts.path + (f"?{parts.query}" if parts.query else "")
     connection.request(method, target, body=body, headers=headers)
     response = connection.getresponse()
