@@ -79,7 +79,7 @@ impl Vault {
     /// [`VaultError::OutcomeUnknown`] it may be deleted and its key not shredded yet, which the background work does.
     pub fn delete_bucket(&self, name: &str) -> Result<(), VaultError> {
         self.check_writable()?;
-        let deleted = self.stores.catalog.delete_bucket(name);
+        let deleted = self.stores.catalog.delete_bucket(name, now_ms());
         let id = deleted.map_err(|error| match error {
             DeleteBucketError::NotFound => VaultError::NoSuchBucket(name.to_owned()),
             DeleteBucketError::NotEmpty => VaultError::BucketNotEmpty(name.to_owned()),

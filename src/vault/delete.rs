@@ -33,6 +33,9 @@ impl Vault {
             CommitError::Precondition => VaultError::PreconditionFailed,
             CommitError::NoSuchBucket => VaultError::NoSuchBucket(bucket.name.clone()),
             CommitError::Condemned => VaultError::LeaseLost,
+            error @ (CommitError::NoSuchUpload | CommitError::PartChanged(_)) => {
+                VaultError::Invalid(error.to_string())
+            }
             CommitError::Store(error) => error.into(),
         })?;
         match deleted.garbage {

@@ -241,6 +241,7 @@ impl PutStream {
             row,
             inline,
             part_attrs: Vec::new(),
+            completes: false,
             precondition: request.precondition,
             now_ms,
         });

@@ -228,7 +228,7 @@ fn do_catalog_step(catalog: &dyn Catalog, step: &CatalogStep) -> String {
             answer(catalog.create_bucket(bucket, generation(1, 1)))
         }
         DeleteBucket(name) => {
-            let deleted = answer(catalog.delete_bucket(&format!("bucket {name}")));
+            let deleted = answer(catalog.delete_bucket(&format!("bucket {name}"), 8));
             format!("{deleted} {}", answer(catalog.deleted_buckets()))
         }
         Buckets(after, limit) => {
@@ -335,6 +335,7 @@ fn commit(b: u8, key: usize, number: u8, incarnation: u64, precondition: Precond
             Vec::new()
         },
         part_attrs: Vec::new(),
+        completes: false,
         precondition,
         now_ms: 9,
     }

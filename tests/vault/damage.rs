@@ -88,6 +88,7 @@ impl Scene {
                 row,
                 inline,
                 part_attrs: Vec::new(),
+                completes: false,
                 precondition: Precondition::None,
                 now_ms: 0,
             })

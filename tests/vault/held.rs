@@ -225,7 +225,7 @@ macro_rules! catalog {
                 fn bucket(&self, name: &str) -> Result<Option<Bucket>, StoreError>;
                 fn bucket_by_id(&self, id: BucketId) -> Result<Option<Bucket>, StoreError>;
                 fn buckets(&self, after: Option<&str>, limit: usize) -> Result<Vec<Bucket>, StoreError>;
-                fn delete_bucket(&self, name: &str) -> Result<BucketId, DeleteBucketError>;
+                fn delete_bucket(&self, name: &str, now_ms: u64) -> Result<BucketId, DeleteBucketError>;
                 fn deleted_buckets(&self) -> Result<Vec<BucketId>, StoreError>;
                 fn bucket_done(&self, bucket: BucketId) -> Result<(), StoreError>;
                 fn generation(&self, bucket: BucketId, generation: u32) -> Result<Option<GenerationState>, StoreError>;
@@ -241,6 +241,15 @@ macro_rules! catalog {
                 fn delete_version(&self, bucket: BucketId, key: &[u8], which: Which, expected_facts: Option<&[u8]>, now_ms: u64) -> Result<Deleted, CommitError>;
                 fn list(&self, query: &ListQuery<'_>) -> Result<ListPage, StoreError>;
                 fn list_versions(&self, query: &VersionsQuery<'_>) -> Result<VersionsPage, StoreError>;
+                fn create_upload(&self, upload: Upload) -> Result<(), CommitError>;
+                fn upload(&self, bucket: BucketId, key: &[u8], instance: InstanceId) -> Result<Option<Upload>, StoreError>;
+                fn put_part(&self, part: PartRow) -> Result<Option<Garbage>, CommitError>;
+                fn parts(&self, instance: InstanceId, after: u32, limit: usize) -> Result<Vec<PartRow>, StoreError>;
+                fn abort_upload(&self, bucket: BucketId, key: &[u8], instance: InstanceId, now_ms: u64) -> Result<Garbage, CommitError>;
+                fn list_uploads(&self, query: &UploadsQuery<'_>) -> Result<UploadsPage, StoreError>;
+                fn uploads_before(&self, created_ms: u64, after: Option<(u64, InstanceId)>, limit: usize) -> Result<Vec<Upload>, StoreError>;
+                fn replace_instance(&self, change: Replacement) -> Result<Garbage, CommitError>;
+                fn relocate(&self, change: Relocation) -> Result<Option<Garbage>, CommitError>;
                 fn garbage(&self, after: u64, limit: usize) -> Result<Vec<Garbage>, StoreError>;
                 fn garbage_done(&self, ids: &[u64]) -> Result<(), StoreError>;
                 fn condemn(&self, blob: BlobId) -> Result<bool, StoreError>;

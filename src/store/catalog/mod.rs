@@ -1,16 +1,20 @@
 //! The catalog trait: buckets, objects, garbage, and the leases of those who write.
 
 mod listing;
+mod places;
 mod rows;
+mod uploads;
 mod versions;
 
 pub use listing::{
     ListItem, ListPage, ListQuery, ListedObject, Place, after_prefix, common_prefix,
 };
+pub use places::{Relocation, Replacement};
 pub use rows::{
     Bucket, Commit, CommitError, Committed, DeleteBucketError, Garbage, GenerationState,
     KeyStoreSeen, ObjectRow, ObjectView, Precondition, Standing, Versioning,
 };
+pub use uploads::{PartRow, Upload, UploadItem, UploadsPage, UploadsQuery};
 pub use versions::{
     Deleted, ListedVersion, Marker, Version, VersionEntry, VersionItem, VersionView, VersionsPage,
     VersionsQuery, Which,
@@ -24,8 +28,8 @@ use super::{StoreError, StoreIdentity};
 ///
 /// # Contract
 /// - A write that returned `Ok` is durable and seen by every later read; each write is one transaction.
-/// - A blob or an instance is *named* from the commit that makes it visible until [`Catalog::garbage_done`] of the
-///   entry it became. What is named cannot be condemned; what is condemned cannot be committed; of a commit and a
+/// - A blob or an instance is *named* from the commit that makes it visible, or from the moment it belongs to an upload,
+///   until [`Catalog::garbage_done`] of the entry it became. What is named cannot be condemned; what is condemned cannot be committed; of a commit and a
 ///   condemnation that race, exactly one wins.
 /// - The versions of a key stand in the order in which they were written. The newest is the current one; where it is
 ///   a delete marker there is no object of the key.
@@ -132,11 +136,11 @@ pub trait Catalog: Send + Sync {
     /// Any [`StoreError`] of a read.
     fn buckets(&self, after: Option<&str>, limit: usize) -> Result<Vec<Bucket>, StoreError>;
 
-    /// Deletes a bucket without versions, with its documents and generations; it stays among [`Catalog::deleted_buckets`].
+    /// Deletes a bucket without versions, with its documents, generations and uploads, which are garbage then; it stays among [`Catalog::deleted_buckets`].
     ///
     /// # Errors
     /// As [`DeleteBucketError`] says.
-    fn delete_bucket(&self, name: &str) -> Result<BucketId, DeleteBucketError>;
+    fn delete_bucket(&self, name: &str, now_ms: u64) -> Result<BucketId, DeleteBucketError>;
 
     /// Deleted buckets whose keys are still to be shredded.
     ///
@@ -281,6 +285,24 @@ pub trait Catalog: Send + Sync {
         now_ms: u64,
     ) -> Result<Deleted, CommitError>;
 
+    /// Gives a version another instance: the same bytes, manifest, head, label and dates, the data key wrapped anew. The
+    /// old instance is garbage without a blob. Returns that.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is no such object, [`StoreError::Stale`] if its instance is another one than
+    /// the old; [`CommitError::NoSuchBucket`], [`CommitError::Condemned`]; [`StoreError::Exists`] if the new instance
+    /// is named already.
+    fn replace_instance(&self, change: Replacement) -> Result<Garbage, CommitError>;
+
+    /// Gives a version other blobs with the same sealed bytes: into the archive, a restored copy out of it, its end.
+    /// Names the new ones; returns as garbage those that are no longer used.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is no such object, [`StoreError::Stale`] if its instance or its facts are not
+    /// the expected ones; [`CommitError::NoSuchBucket`], [`CommitError::Condemned`]; [`StoreError::Exists`] if a new
+    /// blob is named already, [`StoreError::Unsupported`] if it is inline.
+    fn relocate(&self, change: Relocation) -> Result<Option<Garbage>, CommitError>;
+
     /// A page of a listing. It reads neither heads nor manifests, and looks at no more than three rows per item:
     /// behind a common prefix it goes on at the first key past it.
     ///
@@ -293,6 +315,70 @@ pub trait Catalog: Send + Sync {
     /// # Errors
     /// Any [`StoreError`] of a read. A bucket that is not there lists as empty.
     fn list_versions(&self, query: &VersionsQuery<'_>) -> Result<VersionsPage, StoreError>;
+
+    /// Begins a multipart upload: names its instance.
+    ///
+    /// # Errors
+    /// As [`CommitError`] says; [`StoreError::Exists`] if the instance is named already.
+    fn create_upload(&self, upload: Upload) -> Result<(), CommitError>;
+
+    /// An upload of a key that is neither completed nor aborted.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a read.
+    fn upload(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        instance: InstanceId,
+    ) -> Result<Option<Upload>, StoreError>;
+
+    /// Adds a part to an upload, in the place of the one of its number, whose blob is garbage then. Names its blob.
+    ///
+    /// # Errors
+    /// [`CommitError::NoSuchUpload`], [`CommitError::Condemned`]; [`StoreError::Exists`] if the blob is named already;
+    /// [`StoreError::Unsupported`] for an inline one.
+    fn put_part(&self, part: PartRow) -> Result<Option<Garbage>, CommitError>;
+
+    /// Up to `limit` parts of an upload after number `after`, by number.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a read.
+    fn parts(
+        &self,
+        instance: InstanceId,
+        after: u32,
+        limit: usize,
+    ) -> Result<Vec<PartRow>, StoreError>;
+
+    /// Ends an upload; its instance and the blobs of its parts are garbage then.
+    ///
+    /// # Errors
+    /// [`CommitError::NoSuchUpload`], [`CommitError::NoSuchBucket`].
+    fn abort_upload(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        instance: InstanceId,
+        now_ms: u64,
+    ) -> Result<Garbage, CommitError>;
+
+    /// A page of the uploads of a bucket. It looks at no more than three rows per item.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a read. A bucket that is not there lists as empty.
+    fn list_uploads(&self, query: &UploadsQuery<'_>) -> Result<UploadsPage, StoreError>;
+
+    /// Up to `limit` uploads of all buckets that began before `created_ms`, by date and instance, behind `after`.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of a read.
+    fn uploads_before(
+        &self,
+        created_ms: u64,
+        after: Option<(u64, InstanceId)>,
+        limit: usize,
+    ) -> Result<Vec<Upload>, StoreError>;
 
     /// Up to `limit` garbage entries after number `after`.
     ///

@@ -147,6 +147,9 @@ pub struct Commit {
     pub inline: Vec<(BlobId, Vec<u8>)>,
     /// Attributes of its parts, sealed; empty for none. Read by [`Catalog::part_attrs`](super::Catalog::part_attrs).
     pub part_attrs: Vec<u8>,
+    /// Whether the row completes the upload of its instance. Its blobs are chosen among those of the parts then; the
+    /// others are garbage, and the upload ends.
+    pub completes: bool,
     /// What must be so. Under a delete marker there is no object.
     pub precondition: Precondition,
     /// The time now.
@@ -159,7 +162,8 @@ impl Commit {
         let mut named: Vec<_> = self.row.blobs.iter().map(|blob| blob.id).collect();
         named.sort_unstable();
         let twice = named.windows(2).any(|pair| pair.first() == pair.last())
-            || !self.row.restored.is_empty();
+            || !self.row.restored.is_empty()
+            || self.completes && !self.inline.is_empty();
         let in_row = self
             .row
             .blobs
@@ -184,7 +188,8 @@ impl Commit {
 pub struct Committed {
     /// Whether the new row is the null version.
     pub null: bool,
-    /// What is garbage from now on: the null version it replaced, in ascending order of numbers.
+    /// What is garbage from now on: the null version it replaced, parts it leaves out; in ascending
+    /// order of numbers.
     pub garbage: Vec<Garbage>,
 }
 
@@ -216,6 +221,12 @@ pub enum CommitError {
         "given up by the sweeper: the write took longer than its lease; write the object again"
     )]
     Condemned,
+    /// There is no such upload of the key: never begun, completed, or aborted.
+    #[error("no such upload")]
+    NoSuchUpload,
+    /// A part that was chosen is another one now, or not there.
+    #[error("part {0} of the upload is not the one that was chosen: list the parts again")]
+    PartChanged(u32),
     /// There is no such bucket, perhaps any more.
     #[error("no such bucket")]
     NoSuchBucket,

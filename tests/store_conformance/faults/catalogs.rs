@@ -6,9 +6,9 @@ use std::sync::Mutex;
 use strongroom::id::{BlobId, BucketId, InstanceId, VersionId};
 use strongroom::store::{
     Bucket, Catalog, Commit, CommitError, Committed, DeleteBucketError, Deleted, Garbage,
-    GenerationState, KeyStoreSeen, ListItem, ListPage, ListQuery, ObjectView, Precondition,
-    Standing, StoreError, StoreIdentity, VersionView, Versioning, VersionsPage, VersionsQuery,
-    Which,
+    GenerationState, KeyStoreSeen, ListItem, ListPage, ListQuery, ObjectView, PartRow,
+    Precondition, Relocation, Replacement, Standing, StoreError, StoreIdentity, Upload,
+    UploadsPage, UploadsQuery, VersionView, Versioning, VersionsPage, VersionsQuery, Which,
 };
 
 use super::{Fault, Plan, refused, spoil};
@@ -114,7 +114,7 @@ impl Catalog for Faulty {
         bucket(name: &str) -> Result<Option<Bucket>, StoreError>;
         bucket_by_id(id: BucketId) -> Result<Option<Bucket>, StoreError>;
         buckets(after: Option<&str>, limit: usize) -> Result<Vec<Bucket>, StoreError>;
-        delete_bucket(name: &str) -> Result<BucketId, DeleteBucketError>;
+        delete_bucket(name: &str, now_ms: u64) -> Result<BucketId, DeleteBucketError>;
         deleted_buckets() -> Result<Vec<BucketId>, StoreError>;
         bucket_done(bucket: BucketId) -> Result<(), StoreError>;
         generation(bucket: BucketId, generation: u32) -> Result<Option<GenerationState>, StoreError>;
@@ -128,6 +128,15 @@ impl Catalog for Faulty {
         list_versions(query: &VersionsQuery<'_>) -> Result<VersionsPage, StoreError>;
         set_facts(bucket: BucketId, key: &[u8], which: Which, instance: InstanceId, expected: &[u8], facts: &[u8]) -> Result<(), StoreError>;
         delete(bucket: BucketId, key: &[u8], precondition: Precondition, marker: VersionId, now_ms: u64) -> Result<Deleted, CommitError>;
+        create_upload(upload: Upload) -> Result<(), CommitError>;
+        upload(bucket: BucketId, key: &[u8], instance: InstanceId) -> Result<Option<Upload>, StoreError>;
+        put_part(part: PartRow) -> Result<Option<Garbage>, CommitError>;
+        parts(instance: InstanceId, after: u32, limit: usize) -> Result<Vec<PartRow>, StoreError>;
+        abort_upload(bucket: BucketId, key: &[u8], instance: InstanceId, now_ms: u64) -> Result<Garbage, CommitError>;
+        list_uploads(query: &UploadsQuery<'_>) -> Result<UploadsPage, StoreError>;
+        uploads_before(created_ms: u64, after: Option<(u64, InstanceId)>, limit: usize) -> Result<Vec<Upload>, StoreError>;
+        replace_instance(change: Replacement) -> Result<Garbage, CommitError>;
+        relocate(change: Relocation) -> Result<Option<Garbage>, CommitError>;
         garbage(after: u64, limit: usize) -> Result<Vec<Garbage>, StoreError>;
         garbage_done(ids: &[u64]) -> Result<(), StoreError>;
         condemn(blob: BlobId) -> Result<bool, StoreError>;

@@ -5,6 +5,8 @@ mod garbage;
 mod leases;
 mod listing;
 mod objects;
+mod places;
+mod uploads;
 mod versions;
 
 use std::time::Duration;
@@ -142,6 +144,47 @@ pub fn catalog(factory: &Factory<dyn Catalog>, deadline: Duration) -> Report {
             "a listing of versions looks at three rows per item at most",
             versions::visits,
         ),
+        (
+            "an upload takes parts out of order and again",
+            uploads::begun,
+        ),
+        (
+            "a completed upload is an object of the parts that were chosen",
+            uploads::completed,
+        ),
+        (
+            "a completed upload is a version like any other",
+            uploads::completed_as_a_version,
+        ),
+        (
+            "an aborted upload is garbage, and so are those of a deleted bucket",
+            uploads::aborted,
+        ),
+        (
+            "what is condemned is no part, and what is a part cannot be condemned",
+            uploads::condemned,
+        ),
+        (
+            "of a completion and an abort that race one wins, and no part is forgotten",
+            uploads::races,
+        ),
+        (
+            "of a part and a condemnation that race one wins",
+            uploads::condemn_race,
+        ),
+        (
+            "uploads are listed by key and date, page by page",
+            uploads::pages,
+        ),
+        (
+            "a version gets another instance and stays the same",
+            places::replaced,
+        ),
+        (
+            "an object moves to the archive and gets a restored copy",
+            places::archived,
+        ),
+        ("older versions move too", places::old_versions),
     ];
     run(CHECKS, factory, deadline)
 }
@@ -207,6 +250,7 @@ fn commit(incarnation: u64, key: &[u8]) -> Result<Commit, Wrong> {
         row,
         inline,
         part_attrs: Vec::new(),
+        completes: false,
         precondition,
         now_ms: 9,
     })

@@ -266,7 +266,7 @@ pub(super) fn removed(open: &Open) -> Verdict {
     )?;
     same("and listed", &listed(&*catalog)?, &vec![b"key".to_vec()])?;
     catalog.check()?;
-    let refused = catalog.delete_bucket("bucket");
+    let refused = catalog.delete_bucket("bucket", 8);
     holds("versions keep a bucket", refused.is_err())?;
     remove(rows[2].which(), None)?;
     remove(rows[0].which(), None)?;
@@ -274,10 +274,10 @@ pub(super) fn removed(open: &Open) -> Verdict {
     catalog.delete(BUCKET, b"key", Precondition::None, VersionId([1; 16]), 9)?;
     holds(
         "a marker keeps a bucket",
-        catalog.delete_bucket("bucket").is_err(),
+        catalog.delete_bucket("bucket", 8).is_err(),
     )?;
     remove(Which::Current, None)?;
-    same("deleted", &catalog.delete_bucket("bucket")?, &BUCKET)
+    same("deleted", &catalog.delete_bucket("bucket", 8)?, &BUCKET)
 }
 
 pub(super) fn facts(open: &Open) -> Verdict {

@@ -3,6 +3,8 @@
 mod history;
 mod listing;
 mod objects;
+mod places;
+mod uploads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -11,11 +13,13 @@ use super::lock;
 use crate::id::{BlobId, BucketId, InstanceId, VersionId};
 use crate::store::{
     BlobRef, Bucket, Catalog, Commit, CommitError, Committed, DeleteBucketError, Deleted, Garbage,
-    GenerationState, KeyStoreSeen, ListPage, ListQuery, ObjectView, Precondition, Standing,
-    StoreError, StoreIdentity, VersionView, Versioning, VersionsPage, VersionsQuery, Which,
-    incarnation_of, maker_of,
+    GenerationState, KeyStoreSeen, ListPage, ListQuery, ObjectView, PartRow, Precondition,
+    Relocation, Replacement, Standing, StoreError, StoreIdentity, Upload, UploadsPage,
+    UploadsQuery, VersionView, Versioning, VersionsPage, VersionsQuery, Which, incarnation_of,
+    maker_of,
 };
 use history::History;
+use uploads::Making;
 
 /// The catalog in memory.
 #[derive(Debug, Clone)]
@@ -35,6 +39,7 @@ struct State {
     documents: BTreeMap<(Option<BucketId>, String), (u64, Vec<u8>)>,
     /// The versions of each key that has any.
     keys: BTreeMap<(BucketId, Vec<u8>), History>,
+    uploads: BTreeMap<InstanceId, Making>,
     garbage: BTreeMap<u64, Garbage>,
     named_instances: BTreeSet<InstanceId>,
     named_blobs: BTreeSet<BlobId>,
@@ -268,7 +273,7 @@ impl Catalog for MemoryCatalog {
         Ok(rest.take(limit).cloned().collect())
     }
 
-    fn delete_bucket(&self, name: &str) -> Result<BucketId, DeleteBucketError> {
+    fn delete_bucket(&self, name: &str, now_ms: u64) -> Result<BucketId, DeleteBucketError> {
         let mut state = lock(&self.0);
         let id = state
             .buckets
@@ -278,6 +283,7 @@ impl Catalog for MemoryCatalog {
         if state.keys.keys().any(|(bucket, _)| *bucket == id) {
             return Err(DeleteBucketError::NotEmpty);
         }
+        state.abort_all(id, now_ms);
         state.change();
         state.buckets.remove(name);
         state.generations.retain(|(bucket, _), _| *bucket != id);
@@ -410,7 +416,8 @@ impl Catalog for MemoryCatalog {
     ) -> Result<(), StoreError> {
         let mut state = lock(&self.0);
         let object = state
-            .object_mut(bucket, key, which, instance)
+            .object_mut(bucket, key, which)
+            .filter(|object| object.row.instance == instance)
             .ok_or_else(missing)?;
         if object.row.facts != expected {
             return Err(stale());
@@ -441,12 +448,75 @@ impl Catalog for MemoryCatalog {
         lock(&self.0).delete_version(bucket, key, which, expected_facts, now_ms)
     }
 
+    fn replace_instance(&self, change: Replacement) -> Result<Garbage, CommitError> {
+        lock(&self.0).replace_instance(change)
+    }
+
+    fn relocate(&self, change: Relocation) -> Result<Option<Garbage>, CommitError> {
+        lock(&self.0).relocate(change)
+    }
+
     fn list(&self, query: &ListQuery<'_>) -> Result<ListPage, StoreError> {
         Ok(lock(&self.0).list(query))
     }
 
     fn list_versions(&self, query: &VersionsQuery<'_>) -> Result<VersionsPage, StoreError> {
         Ok(lock(&self.0).list_versions(query))
+    }
+
+    fn create_upload(&self, upload: Upload) -> Result<(), CommitError> {
+        lock(&self.0).create_upload(upload)
+    }
+
+    fn upload(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        instance: InstanceId,
+    ) -> Result<Option<Upload>, StoreError> {
+        let state = lock(&self.0);
+        let found = state.upload(bucket, key, instance);
+        Ok(found.map(|making| making.upload.clone()))
+    }
+
+    fn put_part(&self, part: PartRow) -> Result<Option<Garbage>, CommitError> {
+        lock(&self.0).put_part(part)
+    }
+
+    fn parts(
+        &self,
+        instance: InstanceId,
+        after: u32,
+        limit: usize,
+    ) -> Result<Vec<PartRow>, StoreError> {
+        let state = lock(&self.0);
+        let parts = state.uploads.get(&instance).map(|making| &making.parts);
+        let rest = parts.into_iter().flat_map(|parts| parts.values());
+        let rest = rest.filter(|row| row.part > after);
+        Ok(rest.take(limit).cloned().collect())
+    }
+
+    fn abort_upload(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        instance: InstanceId,
+        now_ms: u64,
+    ) -> Result<Garbage, CommitError> {
+        lock(&self.0).abort_upload(bucket, key, instance, now_ms)
+    }
+
+    fn list_uploads(&self, query: &UploadsQuery<'_>) -> Result<UploadsPage, StoreError> {
+        Ok(lock(&self.0).list_uploads(query))
+    }
+
+    fn uploads_before(
+        &self,
+        created_ms: u64,
+        after: Option<(u64, InstanceId)>,
+        limit: usize,
+    ) -> Result<Vec<Upload>, StoreError> {
+        Ok(lock(&self.0).uploads_before(created_ms, after, limit))
     }
 
     fn garbage(&self, after: u64, limit: usize) -> Result<Vec<Garbage>, StoreError> {

@@ -5,7 +5,7 @@ use super::{State, exists, stale};
 use crate::id::{BlobId, BucketId, InstanceId, VersionId};
 use crate::store::{
     Commit, CommitError, Committed, Deleted, Garbage, Marker, ObjectView, Precondition, Standing,
-    Version, VersionView, Versioning, Which, incarnation_of,
+    StoreError, Version, VersionView, Versioning, Which, incarnation_of,
 };
 
 impl State {
@@ -16,38 +16,42 @@ impl State {
             mut row,
             inline,
             part_attrs,
+            completes,
             precondition,
             now_ms,
         } = commit;
         let versioning = self.versioning(bucket)?;
         let ids: Vec<BlobId> = row.blobs.iter().map(|blob| blob.id).collect();
-        self.may_name(incarnation, Some(row.instance), &ids, now_ms)?;
+        let left = if completes {
+            self.may_name(incarnation, None, &[])?;
+            self.unchosen(bucket, &row)?
+        } else {
+            self.may_name(incarnation, Some(row.instance), &ids)?;
+            Vec::new()
+        };
         if !precondition.holds(self.visible(bucket, &row.key)) {
             return Err(CommitError::Precondition);
         }
-        let instance = row.instance;
+        let (key, version, instance) = (row.key.clone(), row.version, row.instance);
+        self.free_label(bucket, &key, versioning, version)?;
         row.null = versioning != Versioning::Enabled;
         let null = row.null;
-        let (key, version) = (row.key.clone(), row.version);
-        let object = Object {
+        let mut garbage = Vec::new();
+        if completes {
+            self.uploads.remove(&instance);
+        }
+        if !left.is_empty() {
+            garbage.push(self.discard(bucket, None, left, now_ms));
+        }
+        let object = Box::new(Object {
             row,
             inline,
             part_attrs,
-        };
-        let garbage = self.put(
-            bucket,
-            &key,
-            versioning,
-            version,
-            Some(Kept::Object(Box::new(object))),
-            now_ms,
-        )?;
+        });
+        garbage.extend(self.put(bucket, &key, versioning, Some(Kept::Object(object)), now_ms));
         self.named_instances.insert(instance);
         self.named_blobs.extend(ids);
-        Ok(Committed {
-            null,
-            garbage: garbage.into_iter().collect(),
-        })
+        Ok(Committed { null, garbage })
     }
 
     pub(super) fn delete(
@@ -62,18 +66,32 @@ impl State {
         if !precondition.holds(self.visible(bucket, key)) {
             return Err(CommitError::Precondition);
         }
+        self.free_label(bucket, key, versioning, marker)?;
         let marker = (versioning != Versioning::Off).then(|| Marker {
             key: key.to_vec(),
             version: marker,
             null: versioning == Versioning::Suspended,
             modified_ms: now_ms,
         });
-        let label = marker
-            .as_ref()
-            .map_or(VersionId([0; 16]), |marker| marker.version);
         let kept = marker.clone().map(Kept::Marker);
-        let garbage = self.put(bucket, key, versioning, label, kept, now_ms)?;
+        let garbage = self.put(bucket, key, versioning, kept, now_ms);
         Ok(Deleted { garbage, marker })
+    }
+
+    /// Whether a version that keeps its label may come on top of a key.
+    fn free_label(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        versioning: Versioning,
+        label: VersionId,
+    ) -> Result<(), StoreError> {
+        let history = self.keys.get(&(bucket, key.to_vec()));
+        let taken = history.is_some_and(|history| place(history, Which::Label(label)).is_some());
+        if taken && versioning == Versioning::Enabled {
+            return Err(exists());
+        }
+        Ok(())
     }
 
     /// Puts a version on top of a key, or nothing, and does with the former ones what the bucket's versioning says.
@@ -82,25 +100,18 @@ impl State {
         bucket: BucketId,
         key: &[u8],
         versioning: Versioning,
-        label: VersionId,
         kept: Option<Kept>,
         now_ms: u64,
-    ) -> Result<Option<Garbage>, CommitError> {
+    ) -> Option<Garbage> {
         let history = self.keys.entry((bucket, key.to_vec())).or_default();
-        let gone = if versioning == Versioning::Enabled {
-            if place(history, Which::Label(label)).is_some() {
-                return Err(exists().into());
-            }
-            None
-        } else {
-            place(history, Which::Null).map(|at| history.remove(at))
-        };
+        let null = place(history, Which::Null).filter(|_| versioning != Versioning::Enabled);
+        let gone = null.map(|at| history.remove(at));
         if let Some(kept) = kept {
             history.insert(0, kept);
         } else if history.is_empty() {
             self.keys.remove(&(bucket, key.to_vec()));
         }
-        Ok(gone.and_then(|gone| self.drop_version(bucket, gone, now_ms)))
+        self.drop_version(bucket, gone?, now_ms)
     }
 
     pub(super) fn delete_version(
@@ -171,13 +182,12 @@ impl State {
         bucket: BucketId,
         key: &[u8],
         which: Which,
-        instance: InstanceId,
     ) -> Option<&mut Object> {
         let history = self.keys.get_mut(&(bucket, key.to_vec()))?;
         let index = place(history, which)?;
         match history.get_mut(index)? {
-            Kept::Object(object) if object.row.instance == instance => Some(object),
-            _ => None,
+            Kept::Object(object) => Some(object),
+            Kept::Marker(_) => None,
         }
     }
 
@@ -212,11 +222,10 @@ impl State {
         incarnation: u64,
         instance: Option<InstanceId>,
         blobs: &[BlobId],
-        now_ms: u64,
     ) -> Result<(), CommitError> {
         let makers = blobs.iter().map(|id| incarnation_of(*id));
         let may_not = |writer| {
-            let standing = self.standing(writer, now_ms);
+            let standing = self.standing(writer, 0);
             matches!(standing, Standing::Closed | Standing::Unknown)
         };
         if makers.chain([incarnation]).any(may_not)

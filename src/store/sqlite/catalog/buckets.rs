@@ -77,12 +77,17 @@ pub(super) fn after(
     }
 }
 
-pub(super) fn delete(db: &Connection, name: &str) -> Result<BucketId, DeleteBucketError> {
+pub(super) fn delete(
+    db: &Connection,
+    name: &str,
+    now_ms: u64,
+) -> Result<BucketId, DeleteBucketError> {
     let bucket = by_name(db, name)?.ok_or(DeleteBucketError::NotFound)?;
     let number = number(db, bucket.id)?.ok_or(DeleteBucketError::NotFound)?;
     if !super::history::none_in(db, number)? {
         return Err(DeleteBucketError::NotEmpty);
     }
+    super::uploads::abort_all(db, number, now_ms)?;
     count(db, CHANGES)?;
     BY_NAME.delete(db, &[text(name)])?;
     BY_ID.delete(db, &[blob(&bucket.id.0)])?;

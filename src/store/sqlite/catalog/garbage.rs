@@ -20,25 +20,31 @@ pub(super) const CONDEMNED_BLOBS: Table = Table::new("condemned_blobs", 1, &["id
 pub(super) const CONDEMNED_INSTANCES: Table =
     Table::new("condemned_instances", 1, &["id", "incarnation"]);
 
-/// Names an instance and its blobs, none of them condemned or named before.
+/// Names an instance and blobs, none of them condemned or named before.
 pub(super) fn name(
     db: &Connection,
-    instance: InstanceId,
-    blobs: &[BlobRef],
+    instance: Option<InstanceId>,
+    blobs: impl IntoIterator<Item = BlobId, IntoIter: Clone>,
 ) -> Result<(), CommitError> {
-    let mut condemned = CONDEMNED_INSTANCES.has(db, &[blob(&instance.0)])?;
-    for named in blobs {
-        condemned |= CONDEMNED_BLOBS.has(db, &[blob(&named.id.0)])?;
+    let blobs = blobs.into_iter();
+    let mut condemned = match instance {
+        Some(instance) => CONDEMNED_INSTANCES.has(db, &[blob(&instance.0)])?,
+        None => false,
+    };
+    for id in blobs.clone() {
+        condemned |= CONDEMNED_BLOBS.has(db, &[blob(&id.0)])?;
     }
     if condemned {
         return Err(CommitError::Condemned);
     }
-    if !INSTANCES.add(db, &[blob(&instance.0)])? {
+    if let Some(instance) = instance
+        && !INSTANCES.add(db, &[blob(&instance.0)])?
+    {
         return Err(StoreError::Exists(format!("instance {instance}")).into());
     }
-    for named in blobs {
-        if !BLOBS.add(db, &[blob(&named.id.0)])? {
-            return Err(StoreError::Exists(format!("blob {}", named.id)).into());
+    for id in blobs {
+        if !BLOBS.add(db, &[blob(&id.0)])? {
+            return Err(StoreError::Exists(format!("blob {id}")).into());
         }
     }
     Ok(())

@@ -8,12 +8,15 @@
 //! `objects` holds the current versions that are objects, and nothing else, so that a listing meets no history. Older
 //! versions and all delete markers are in `versions`, under the same numbers, the newest of a key first; `labels`
 //! finds them by label. A key without a row in `objects` has a delete marker on top of its history, or no history.
+//! `uploads` and `parts` are objects in the making; what they name is in `instances` and `blobs` as well.
 
 mod buckets;
 mod garbage;
 mod history;
 mod leases;
 mod objects;
+mod places;
+mod uploads;
 mod versions;
 
 use std::path::Path;
@@ -26,8 +29,9 @@ use super::{Database, Schema, SqliteOptions};
 use crate::id::{BlobId, BucketId, InstanceId, VersionId};
 use crate::store::{
     Bucket, Catalog, Commit, CommitError, Committed, DeleteBucketError, Deleted, Garbage,
-    GenerationState, KeyStoreSeen, ListPage, ListQuery, ObjectView, Precondition, Standing,
-    StoreError, StoreIdentity, VersionView, Versioning, VersionsPage, VersionsQuery, Which,
+    GenerationState, KeyStoreSeen, ListPage, ListQuery, ObjectView, PartRow, Precondition,
+    Relocation, Replacement, Standing, StoreError, StoreIdentity, Upload, UploadsPage,
+    UploadsQuery, VersionView, Versioning, VersionsPage, VersionsQuery, Which,
 };
 
 /// The catalog in a SQLite file.
@@ -120,6 +124,22 @@ const SCHEMA: Schema = Schema {
         CREATE TABLE part_attrs (instance BLOB PRIMARY KEY, attrs BLOB NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
         CREATE TABLE inline (number INTEGER PRIMARY KEY, blobs BLOB NOT NULL, sum INTEGER NOT NULL);
 
+        CREATE TABLE uploads (
+            instance BLOB PRIMARY KEY, bucket BLOB NOT NULL, key BLOB NOT NULL, incarnation INTEGER NOT NULL,
+            mode INTEGER NOT NULL, suite INTEGER NOT NULL, generation INTEGER NOT NULL, kms_key_id BLOB NOT NULL,
+            encryption_context BLOB NOT NULL, head BLOB NOT NULL, facts BLOB NOT NULL, attrs BLOB NOT NULL,
+            created_ms INTEGER NOT NULL, principal TEXT NOT NULL, sum INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        CREATE INDEX uploads_by_date ON uploads (created_ms, instance);
+        CREATE TABLE upload_keys (
+            bucket INTEGER, key BLOB, created_ms INTEGER, instance BLOB, sum INTEGER NOT NULL,
+            PRIMARY KEY (bucket, key, created_ms, instance)
+        ) WITHOUT ROWID;
+        CREATE TABLE parts (
+            instance BLOB, part INTEGER, blob BLOB NOT NULL, length INTEGER NOT NULL, salt BLOB NOT NULL,
+            attrs BLOB NOT NULL, modified_ms INTEGER NOT NULL, sum INTEGER NOT NULL, PRIMARY KEY (instance, part)
+        ) WITHOUT ROWID;
+
         CREATE TABLE instances (id BLOB PRIMARY KEY, sum INTEGER NOT NULL) WITHOUT ROWID;
         CREATE TABLE blobs (id BLOB PRIMARY KEY, sum INTEGER NOT NULL) WITHOUT ROWID;
         CREATE TABLE garbage (
@@ -135,7 +155,7 @@ const SCHEMA: Schema = Schema {
     tables: &[
         &IDENTITY, &KEY_STORES, &COUNTERS, &leases::NODES, &leases::TASKS, &buckets::BY_NAME, &buckets::BY_ID,
         &buckets::DELETED, &buckets::GENERATIONS, &buckets::DOCUMENTS, &objects::ROWS, &objects::DETAILS,
-        &objects::INLINE, &objects::PART_ATTRS, &history::VERSIONS, &history::LABELS, &garbage::INSTANCES, &garbage::BLOBS, &garbage::ENTRIES, &garbage::CONDEMNED_BLOBS,
+        &objects::INLINE, &objects::PART_ATTRS, &history::VERSIONS, &history::LABELS, &uploads::UPLOADS, &uploads::KEYS, &uploads::PARTS, &garbage::INSTANCES, &garbage::BLOBS, &garbage::ENTRIES, &garbage::CONDEMNED_BLOBS,
         &garbage::CONDEMNED_INSTANCES,
     ],
     first: |db| {
@@ -266,9 +286,9 @@ impl Catalog for SqliteCatalog {
         self.0.read(|db| buckets::after(db, after, limit))
     }
 
-    fn delete_bucket(&self, name: &str) -> Result<BucketId, DeleteBucketError> {
+    fn delete_bucket(&self, name: &str, now_ms: u64) -> Result<BucketId, DeleteBucketError> {
         let name = name.to_owned();
-        self.0.write(move |db| buckets::delete(db, &name))
+        self.0.write(move |db| buckets::delete(db, &name, now_ms))
     }
 
     fn deleted_buckets(&self) -> Result<Vec<BucketId>, StoreError> {
@@ -389,12 +409,72 @@ impl Catalog for SqliteCatalog {
             .write(move |db| versions::delete(db, bucket, &key, which, expected.as_deref(), now_ms))
     }
 
+    fn replace_instance(&self, change: Replacement) -> Result<Garbage, CommitError> {
+        self.0.write(move |db| places::replace(db, &change))
+    }
+
+    fn relocate(&self, change: Relocation) -> Result<Option<Garbage>, CommitError> {
+        self.0.write(move |db| places::relocate(db, &change))
+    }
+
     fn list(&self, query: &ListQuery<'_>) -> Result<ListPage, StoreError> {
         self.0.read(|db| objects::list(db, query))
     }
 
     fn list_versions(&self, query: &VersionsQuery<'_>) -> Result<VersionsPage, StoreError> {
         self.0.read(|db| versions::list(db, query))
+    }
+
+    fn create_upload(&self, upload: Upload) -> Result<(), CommitError> {
+        self.0.write(move |db| uploads::create(db, &upload))
+    }
+
+    fn upload(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        instance: InstanceId,
+    ) -> Result<Option<Upload>, StoreError> {
+        self.0.read(|db| uploads::find(db, bucket, key, instance))
+    }
+
+    fn put_part(&self, part: PartRow) -> Result<Option<Garbage>, CommitError> {
+        self.0.write(move |db| uploads::put_part(db, &part))
+    }
+
+    fn parts(
+        &self,
+        instance: InstanceId,
+        after: u32,
+        limit: usize,
+    ) -> Result<Vec<PartRow>, StoreError> {
+        self.0.read(|db| uploads::parts(db, instance, after, limit))
+    }
+
+    fn abort_upload(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        instance: InstanceId,
+        now_ms: u64,
+    ) -> Result<Garbage, CommitError> {
+        let key = key.to_vec();
+        self.0
+            .write(move |db| uploads::abort(db, bucket, &key, instance, now_ms))
+    }
+
+    fn list_uploads(&self, query: &UploadsQuery<'_>) -> Result<UploadsPage, StoreError> {
+        self.0.read(|db| uploads::list(db, query))
+    }
+
+    fn uploads_before(
+        &self,
+        created_ms: u64,
+        after: Option<(u64, InstanceId)>,
+        limit: usize,
+    ) -> Result<Vec<Upload>, StoreError> {
+        self.0
+            .read(|db| uploads::before(db, created_ms, after, limit))
     }
 
     fn garbage(&self, after: u64, limit: usize) -> Result<Vec<Garbage>, StoreError> {

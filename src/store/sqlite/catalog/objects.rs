@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
 use super::history::{self, Kept};
-use super::{OBJECTS, buckets, count, garbage, leases};
+use super::{OBJECTS, buckets, count, garbage, leases, uploads};
 use crate::id::{BlobId, BucketId, InstanceId, VersionId};
 use crate::store::sqlite::codec;
 use crate::store::sqlite::row::{Fields, Table, blob, int};
@@ -54,20 +54,21 @@ pub(super) fn commit(db: &Connection, commit: &Commit) -> Result<Committed, Comm
     let row = &commit.row;
     let (bucket, versioning) =
         buckets::versioning(db, commit.bucket)?.ok_or(CommitError::NoSuchBucket)?;
-    let mut writers: Vec<u64> = row
-        .blobs
-        .iter()
-        .map(|blob| incarnation_of(blob.id))
-        .collect();
-    writers.push(commit.incarnation);
-    writers.sort_unstable();
-    writers.dedup();
-    for writer in writers {
-        if !leases::may_commit(db, writer)? {
-            return Err(CommitError::Condemned);
-        }
+    if !leases::may_commit(db, commit.incarnation)? {
+        return Err(CommitError::Condemned);
     }
-    garbage::name(db, row.instance, &row.blobs)?;
+    let mut garbage = Vec::new();
+    if commit.completes {
+        garbage.extend(uploads::complete(
+            db,
+            commit.bucket,
+            bucket,
+            row,
+            commit.now_ms,
+        )?);
+    } else {
+        name_blobs(db, Some(row.instance), &row.blobs)?;
+    }
     let current = find(db, bucket, &row.key)?;
     let visible = current.as_ref().map(|(_, object)| object.instance);
     if !commit.precondition.holds(visible) {
@@ -79,7 +80,7 @@ pub(super) fn commit(db: &Connection, commit: &Commit) -> Result<Committed, Comm
         versioning,
         key: &row.key,
     };
-    let garbage = make_room(db, &home, row.version, current, commit.now_ms)?;
+    garbage.extend(make_room(db, &home, row.version, current, commit.now_ms)?);
     let number = count(db, OBJECTS)?;
     let null = versioning != Versioning::Enabled;
     let object = ListedObject {
@@ -87,32 +88,28 @@ pub(super) fn commit(db: &Connection, commit: &Commit) -> Result<Committed, Comm
         ..ListedObject::from(row)
     };
     put(db, bucket, number, &object)?;
-    let blobs = codec::encode_blobs(&row.blobs)?;
-    DETAILS.put(
-        db,
-        &[
-            int(number)?,
-            blob(&row.kms_key_id),
-            blob(&row.encryption_context),
-            blob(&row.manifest),
-            blob(&row.head),
-            blob(&blobs),
-            blob(&[]),
-        ],
-    )?;
-    if !commit.part_attrs.is_empty() {
-        PART_ATTRS.put(db, &[blob(&row.instance.0), blob(&commit.part_attrs)])?;
+    put_details(db, number, row)?;
+    put_part_attrs(db, row.instance, &commit.part_attrs)?;
+    put_inline(db, number, &commit.inline)?;
+    Ok(Committed { null, garbage })
+}
+
+/// Names an instance and blobs whose makers may still commit.
+pub(super) fn name_blobs(
+    db: &Connection,
+    instance: Option<InstanceId>,
+    blobs: &[BlobRef],
+) -> Result<(), CommitError> {
+    let ids = blobs.iter().map(|blob| blob.id);
+    let mut makers: Vec<u64> = ids.clone().map(incarnation_of).collect();
+    makers.sort_unstable();
+    makers.dedup();
+    for maker in makers {
+        if !leases::may_commit(db, maker)? {
+            return Err(CommitError::Condemned);
+        }
     }
-    if !commit.inline.is_empty() {
-        INLINE.put(
-            db,
-            &[int(number)?, blob(&codec::encode_inline(&commit.inline)?)],
-        )?;
-    }
-    Ok(Committed {
-        null,
-        garbage: garbage.into_iter().collect(),
-    })
+    garbage::name(db, instance, ids)
 }
 
 pub(super) fn delete(
@@ -377,6 +374,43 @@ pub(super) fn put(
 ) -> Result<(), StoreError> {
     let begin = [int(bucket)?, blob(&object.key), int(number)?];
     ROWS.put(db, &[&begin[..], &values(object)?].concat())
+}
+
+pub(super) fn put_details(db: &Connection, number: u64, row: &ObjectRow) -> Result<(), StoreError> {
+    DETAILS.put(
+        db,
+        &[
+            int(number)?,
+            blob(&row.kms_key_id),
+            blob(&row.encryption_context),
+            blob(&row.manifest),
+            blob(&row.head),
+            blob(&codec::encode_blobs(&row.blobs)?),
+            blob(&codec::encode_blobs(&row.restored)?),
+        ],
+    )
+}
+
+pub(super) fn put_part_attrs(
+    db: &Connection,
+    instance: InstanceId,
+    attrs: &[u8],
+) -> Result<(), StoreError> {
+    if attrs.is_empty() {
+        return Ok(());
+    }
+    PART_ATTRS.put(db, &[blob(&instance.0), blob(attrs)])
+}
+
+pub(super) fn put_inline(
+    db: &Connection,
+    number: u64,
+    inline: &[(BlobId, Vec<u8>)],
+) -> Result<(), StoreError> {
+    if inline.is_empty() {
+        return Ok(());
+    }
+    INLINE.put(db, &[int(number)?, blob(&codec::encode_inline(inline)?)])
 }
 
 pub(super) fn remove(db: &Connection, bucket: u64, key: &[u8]) -> Result<(), StoreError> {
