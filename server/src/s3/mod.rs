@@ -15,6 +15,7 @@ mod documents;
 mod encryption;
 mod errors;
 mod facts;
+mod lifecycle_config;
 mod list;
 mod objects;
 mod settings;
@@ -133,6 +134,9 @@ operations! {
     put_bucket_encryption: bucket_encryption, PutBucketEncryptionInput => PutBucketEncryptionOutput;
     get_bucket_encryption: bucket_encryption, GetBucketEncryptionInput => GetBucketEncryptionOutput;
     delete_bucket_encryption: bucket_encryption, DeleteBucketEncryptionInput => DeleteBucketEncryptionOutput;
+    put_bucket_lifecycle_configuration: lifecycle_config, PutBucketLifecycleConfigurationInput => PutBucketLifecycleConfigurationOutput;
+    get_bucket_lifecycle_configuration: lifecycle_config, GetBucketLifecycleConfigurationInput => GetBucketLifecycleConfigurationOutput;
+    delete_bucket_lifecycle: lifecycle_config, DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput;
     put_bucket_tagging: settings, PutBucketTaggingInput => PutBucketTaggingOutput;
     get_bucket_tagging: settings, GetBucketTaggingInput => GetBucketTaggingOutput;
     delete_bucket_tagging: settings, DeleteBucketTaggingInput => DeleteBucketTaggingOutput;
