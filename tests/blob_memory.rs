@@ -14,6 +14,7 @@ use aes::{
 use cmac::{Cmac, Mac};
 use ghash::GHash;
 use strongroom::{
+    cipher::Backend,
     format::{OpenKeys, SEALED_SEGMENT_LEN, SEGMENT_LEN, Salt, SealKeys, Suite},
     secret::Secret,
 };
@@ -37,23 +38,23 @@ fn no_key_of_a_blob_is_left_when_it_is_dropped() {
     let found = || search_self(&needles).unwrap();
     assert_only_the_data_key(&found(), "before");
 
-    for suite in SUITES {
-        let (seal, header) = SealKeys::create(&dk, suite, 0, salt(suite)).unwrap();
-        let (open, _) = OpenKeys::open(&dk, &header).unwrap();
+    for (backend, suite) in everything() {
+        let (seal, header) = SealKeys::create_on(backend, &dk, suite, 0, salt(suite)).unwrap();
+        let (open, _) = OpenKeys::open_on(backend, &dk, &header).unwrap();
         let hits = found();
         assert!(hits.len() > 8, "control: live keys are found, not {hits:?}");
         drop((seal, open));
-        assert_only_the_data_key(&found(), "after key set-up");
+        assert_only_the_data_key(&found(), &format!("{backend}, after key set-up"));
 
-        work(&dk, suite);
-        assert_only_the_data_key(&found(), "after work");
+        work(backend, &dk, suite);
+        assert_only_the_data_key(&found(), &format!("{backend}, after work"));
     }
 
     // A thread that has done its work but still has its stack.
     let (done, wait) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();
     let worker = thread::spawn(move || {
-        SUITES.iter().for_each(|&suite| work(&dk, suite));
+        everything().for_each(|(backend, suite)| work(backend, &dk, suite));
         done.send(dk).unwrap();
         released.recv().unwrap_err();
     });
@@ -66,13 +67,18 @@ fn no_key_of_a_blob_is_left_when_it_is_dropped() {
     worker.join().unwrap();
 }
 
+fn everything() -> impl Iterator<Item = (Backend, Suite)> {
+    let backends = Backend::available().iter();
+    backends.flat_map(|&backend| SUITES.map(|suite| (backend, suite)))
+}
+
 /// Seals and opens a full segment and a short last one, and fails to open a damaged one.
-fn work(dk: &Secret<32>, suite: Suite) {
+fn work(backend: Backend, dk: &Secret<32>, suite: Suite) {
     let plain = vec![0x5A; SEGMENT_LEN];
     let mut sealed = vec![0; SEALED_SEGMENT_LEN];
     let mut opened = vec![0; SEGMENT_LEN];
-    let (seal, header) = SealKeys::create(dk, suite, 0, salt(suite)).unwrap();
-    let (open, _) = OpenKeys::open(dk, &header).unwrap();
+    let (seal, header) = SealKeys::create_on(backend, dk, suite, 0, salt(suite)).unwrap();
+    let (open, _) = OpenKeys::open_on(backend, dk, &header).unwrap();
     for (index, last, len) in [(0, false, SEGMENT_LEN), (1, true, 1000)] {
         let sealed_len = seal.seal_segment(index, last, &plain[..len], &mut sealed);
         let sealed = &mut sealed[..sealed_len.unwrap()];

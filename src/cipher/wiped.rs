@@ -1,15 +1,11 @@
-//! Key schedules that are wiped fast.
+//! Wiping at the speed of filling.
 //!
 //! `aes` and `ghash` wipe their schedules on drop byte by byte: some thousand volatile stores for one
-//! AES schedule, more time than sealing a small object takes. Here the same bytes go in words.
+//! AES schedule, more time than sealing a small object takes. Here the same bytes are filled at once,
+//! and the compiler is told that somebody reads them.
 #![allow(unsafe_code)]
 
-use std::{
-    mem::ManuallyDrop,
-    ops::Deref,
-    ptr,
-    sync::atomic::{Ordering, compiler_fence},
-};
+use std::{mem::ManuallyDrop, ops::Deref, ptr};
 
 use aes::{Aes256Dec, Aes256Enc};
 use ghash::GHash;
@@ -33,17 +29,19 @@ impl<T: Flat> Deref for Wiped<T> {
 
 impl<T: Flat> Drop for Wiped<T> {
     fn drop(&mut self) {
-        const { assert!(align_of::<T>() >= align_of::<u64>() && size_of::<T>().is_multiple_of(8)) };
-        let start = ptr::from_mut(&mut self.0).cast::<u64>();
-        for i in 0..size_of::<T>() / 8 {
-            let word = start.wrapping_add(i);
-            // SAFETY: word i lies inside the value and is aligned, as asserted above. Nobody else
-            // refers to the value, and it is not used again, neither read nor dropped, so that it
-            // need not be a valid `T` any more; `Flat` says that its drop may be left out.
-            unsafe { word.write_volatile(0) };
-        }
-        compiler_fence(Ordering::SeqCst);
+        let value = ptr::from_mut(&mut self.0);
+        // SAFETY: `value` is valid for writes of its size, nobody else refers to it, and it is not
+        // used again, neither read nor dropped, so that it need not be a valid `T` any more; `Flat`
+        // says that its drop may be left out.
+        unsafe { value.write_bytes(0, 1) };
+        zeroize::optimization_barrier(&value);
     }
+}
+
+/// Overwrites `bytes` with zeros in a way the compiler keeps.
+pub(crate) fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    zeroize::optimization_barrier(bytes);
 }
 
 /// Types that own nothing but their bytes: whose drop does nothing, or wipes them.

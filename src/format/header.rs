@@ -1,11 +1,13 @@
 //! The header of a blob, its commitment to the data key, and the subkeys (F-10 to F-14).
 
-use sha2::{Digest, Sha256};
+use sha2::block_api::compress256;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
 
 use super::{FormatError, HEADER_LEN, MAX_PARTS, Salt, Suite};
-use crate::{cipher, secret::Secret};
+use crate::{
+    cipher::{Backend, Derived, wipe},
+    secret::Secret,
+};
 
 /// What a blob says about itself. Structure only: authentic once a key opened it.
 #[derive(PartialEq, Eq, Debug)]
@@ -82,13 +84,13 @@ impl Header {
     }
 
     /// `K_enc || K_iv || K_mac` (F-13).
-    pub(super) fn subkeys(&self, dk: &Secret<32>) -> Zeroizing<[[u8; 16]; 6]> {
+    pub(super) fn subkeys(&self, backend: Backend, dk: &Secret<32>) -> Derived {
         let mut fixed = [0; 47];
         fixed[..4].copy_from_slice(b"SRB1");
         fixed[5..37].copy_from_slice(&self.salt.0);
         fixed[37..45].copy_from_slice(&self.fx());
         fixed[45..].copy_from_slice(&768_u16.to_be_bytes());
-        cipher::kbkdf(dk.expose(), &fixed)
+        backend.kbkdf(dk.expose(), &fixed)
     }
 
     /// F-11.
@@ -98,19 +100,67 @@ impl Header {
         [FORMAT, suite, SEGMENT_BYTE, lanes, p0, p1, p2, p3]
     }
 
-    /// F-14.
+    /// F-14. The message is two blocks of SHA-256, padding included (FIPS 180-4 section 5.1.1), and
+    /// hashed as such: the buffering of a hasher takes as long as a block.
     fn commit(&self, dk: &Secret<32>) -> [u8; 32] {
-        Sha256::new()
-            .chain_update(dk.expose())
-            .chain_update(self.salt.0)
-            .chain_update(self.fx())
-            .chain_update(b"SRC1")
-            .finalize()
-            .into()
+        let mut message = [0; 128];
+        message[..32].copy_from_slice(dk.expose());
+        message[32..64].copy_from_slice(&self.salt.0);
+        message[64..72].copy_from_slice(&self.fx());
+        message[72..76].copy_from_slice(b"SRC1");
+        message[76] = 0x80;
+        message[120..].copy_from_slice(&(76 * 8_u64).to_be_bytes());
+        let mut state = SHA256_START;
+        compress256(&mut state, message.as_chunks().0);
+        wipe(&mut message);
+        let mut hash = [0; 32];
+        for (bytes, word) in hash.as_chunks_mut().0.iter_mut().zip(state) {
+            *bytes = word.to_be_bytes();
+        }
+        hash
     }
 }
 
+/// FIPS 180-4 section 5.3.3.
+const SHA256_START: [u32; 8] = [
+    0x6A09_E667,
+    0xBB67_AE85,
+    0x3C6E_F372,
+    0xA54F_F53A,
+    0x510E_527F,
+    0x9B05_688C,
+    0x1F83_D9AB,
+    0x5BE0_CD19,
+];
 const MAGIC: &[u8; 8] = b"STRGROOM";
 const FORMAT: u8 = 1;
 /// `log2` of 65,536.
 const SEGMENT_BYTE: u8 = 16;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    #[test]
+    fn a_commitment_is_the_sha_256_of_its_parts() {
+        for mark in 0..=255 {
+            let dk = Secret::take(&mut [mark; 32]).unwrap();
+            let header = Header {
+                suite: Suite::Cbc64Gmac,
+                part: u32::from(mark),
+                salt: Salt([!mark; 32]),
+            };
+            let expected = Sha256::new()
+                .chain_update([mark; 32])
+                .chain_update([!mark; 32])
+                .chain_update(header.fx())
+                .chain_update(b"SRC1")
+                .finalize();
+            assert_eq!(header.commit(&dk), expected[..]);
+        }
+    }
+}

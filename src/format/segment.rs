@@ -2,25 +2,22 @@
 
 use std::fmt;
 
-use zeroize::Zeroize;
-
 use super::{
     FormatError, HEADER_LEN, Header, MAX_SEGMENTS, SEALED_SEGMENT_LEN, SEGMENT_LEN, Salt, Suite,
     TAG_LEN, parse_header,
 };
 use crate::{
-    cipher::{Backend, Cbc64Opener, Cbc64Sealer, Gmac, Position, wipe_stack},
+    cipher::{
+        Backend, OpenSegment, Position, SealSegment, Subkeys, padded_len, unpadded_len, wipe,
+    },
     secret::Secret,
 };
 
 /// The expanded keys of a new blob. Wiped on drop; segments may be sealed in parallel.
 pub struct SealKeys {
-    cipher: SealCipher,
-}
-
-enum SealCipher {
-    PlainGmac(Box<Gmac>),
-    Cbc64Gmac(Cbc64Sealer),
+    backend: Backend,
+    suite: Suite,
+    cipher: Box<dyn SealSegment>,
 }
 
 impl SealKeys {
@@ -54,19 +51,23 @@ impl SealKeys {
             return Err(FormatError::Misuse("part numbers go up to 10,000"));
         }
         let header = Header { suite, part, salt };
-        let cipher = SealCipher::expand(backend, dk, &header);
+        let cipher = expand(backend, dk, &header, sealer);
         let bytes = header.encode(dk);
-        wipe_stack();
-        Ok((Self { cipher: cipher? }, bytes))
+        backend.wipe_stack();
+        Ok((
+            Self {
+                backend,
+                suite,
+                cipher: cipher?,
+            },
+            bytes,
+        ))
     }
 
     /// The suite.
     #[must_use]
     pub fn suite(&self) -> Suite {
-        match self.cipher {
-            SealCipher::PlainGmac(_) => Suite::PlainGmac,
-            SealCipher::Cbc64Gmac(_) => Suite::Cbc64Gmac,
-        }
+        self.suite
     }
 
     /// Seals segment `index` and returns the bytes written to `out`: ciphertext, then tag.
@@ -93,8 +94,8 @@ impl SealKeys {
         if index >= MAX_SEGMENTS || index == MAX_SEGMENTS - 1 && !last {
             return Err(FormatError::Misuse("a blob has at most 2^28 segments"));
         }
-        let len = match self.cipher {
-            SealCipher::Cbc64Gmac(_) if last => Cbc64Sealer::padded_len(plain.len()),
+        let len = match self.suite {
+            Suite::Cbc64Gmac if last => padded_len(plain.len()),
             _ => plain.len(),
         };
         let Some((body, tag)) = out.split_at_mut_checked(len) else {
@@ -103,33 +104,11 @@ impl SealKeys {
         let Some(tag) = tag.first_chunk_mut::<TAG_LEN>() else {
             return Err(FormatError::Misuse("no room for the sealed segment"));
         };
-        *tag = self.cipher.seal(Position { index, last }, plain, body);
-        wipe_stack();
+        *tag = self
+            .cipher
+            .seal(Position { index, last }, plain.into(), body);
+        self.backend.wipe_stack();
         Ok(len + TAG_LEN)
-    }
-}
-
-impl SealCipher {
-    #[inline(never)]
-    fn expand(backend: Backend, dk: &Secret<32>, header: &Header) -> Result<Self, FormatError> {
-        let subkeys = header.subkeys(dk);
-        let [enc, iv, mac] = split(&subkeys);
-        match header.suite {
-            Suite::PlainGmac => Ok(Self::PlainGmac(Box::new(Gmac::new(mac)))),
-            Suite::Cbc64Gmac => Ok(Self::Cbc64Gmac(Cbc64Sealer::new(backend, enc, iv, mac))),
-            Suite::Gcm => Err(FormatError::Unsupported("suite 2")),
-        }
-    }
-
-    #[inline(never)]
-    fn seal(&self, at: Position, plain: &[u8], body: &mut [u8]) -> [u8; TAG_LEN] {
-        match self {
-            Self::PlainGmac(mac) => {
-                body.copy_from_slice(plain);
-                mac.tag(at, body)
-            }
-            Self::Cbc64Gmac(cipher) => cipher.seal(at, plain, body),
-        }
     }
 }
 
@@ -141,12 +120,9 @@ impl fmt::Debug for SealKeys {
 
 /// The expanded keys of an existing blob. Wiped on drop; segments may be opened in parallel.
 pub struct OpenKeys {
-    cipher: OpenCipher,
-}
-
-enum OpenCipher {
-    PlainGmac(Box<Gmac>),
-    Cbc64Gmac(Cbc64Opener),
+    backend: Backend,
+    suite: Suite,
+    cipher: Box<dyn OpenSegment>,
 }
 
 impl OpenKeys {
@@ -168,25 +144,32 @@ impl OpenKeys {
         header: &[u8; HEADER_LEN],
     ) -> Result<(Self, Header), FormatError> {
         let parsed = parse_header(header)?;
-        let cipher = OpenCipher::expand(backend, dk, &parsed, header);
-        wipe_stack();
-        Ok((Self { cipher: cipher? }, parsed))
+        parsed.verify(dk, header)?;
+        let suite = parsed.suite;
+        let cipher = expand(backend, dk, &parsed, opener);
+        backend.wipe_stack();
+        Ok((
+            Self {
+                backend,
+                suite,
+                cipher: cipher?,
+            },
+            parsed,
+        ))
     }
 
     /// The suite.
     #[must_use]
     pub fn suite(&self) -> Suite {
-        match self.cipher {
-            OpenCipher::PlainGmac(_) => Suite::PlainGmac,
-            OpenCipher::Cbc64Gmac(_) => Suite::Cbc64Gmac,
-        }
+        self.suite
     }
 
     /// Verifies segment `index`, opens it into the front of `plain` and returns its length.
     ///
     /// `sealed` is the whole segment with its tag, as [`BlobShape`](super::BlobShape) places it, and
     /// `last` is what the shape says. `plain` has room for `sealed` without its tag (65,536 bytes do
-    /// always). No byte is decrypted before the tag has verified.
+    /// always): memory that nobody else can read meanwhile, since it may hold decrypted bytes before
+    /// the tag has verified.
     ///
     /// # Errors
     /// [`FormatError::Unauthentic`], and all of `plain` is wiped (F-27). [`FormatError::Misuse`]:
@@ -199,9 +182,9 @@ impl OpenKeys {
         plain: &mut [u8],
     ) -> Result<usize, FormatError> {
         let opened = self.try_open(Position { index, last }, sealed, plain);
-        wipe_stack();
+        self.backend.wipe_stack();
         if opened.is_err() {
-            plain.zeroize();
+            wipe(plain);
         }
         opened
     }
@@ -216,10 +199,10 @@ impl OpenKeys {
         let (body, tag) = sealed
             .split_last_chunk::<TAG_LEN>()
             .ok_or(FormatError::Unauthentic)?;
-        let fits = match self.cipher {
+        let fits = match self.suite {
             _ if !at.last => sealed.len() == SEALED_SEGMENT_LEN,
-            OpenCipher::PlainGmac(_) => body.len() < SEGMENT_LEN,
-            OpenCipher::Cbc64Gmac(_) => {
+            Suite::PlainGmac | Suite::Gcm => body.len() < SEGMENT_LEN,
+            Suite::Cbc64Gmac => {
                 (1..=SEGMENT_LEN).contains(&body.len()) && body.len().is_multiple_of(16)
             }
         };
@@ -229,33 +212,12 @@ impl OpenKeys {
         let plain = plain
             .get_mut(..body.len())
             .ok_or(FormatError::Misuse("no room for the opened segment"))?;
-        let opened = match &self.cipher {
-            OpenCipher::PlainGmac(mac) => mac.verify(at, body, tag).map(|()| {
-                plain.copy_from_slice(body);
-                plain.len()
-            }),
-            OpenCipher::Cbc64Gmac(cipher) => cipher.open(at, body, tag, plain),
-        };
-        opened.map_err(|_| FormatError::Unauthentic)
-    }
-}
-
-impl OpenCipher {
-    #[inline(never)]
-    fn expand(
-        backend: Backend,
-        dk: &Secret<32>,
-        parsed: &Header,
-        header: &[u8; HEADER_LEN],
-    ) -> Result<Self, FormatError> {
-        parsed.verify(dk, header)?;
-        let subkeys = parsed.subkeys(dk);
-        let [enc, iv, mac] = split(&subkeys);
-        match parsed.suite {
-            Suite::PlainGmac => Ok(Self::PlainGmac(Box::new(Gmac::new(mac)))),
-            Suite::Cbc64Gmac => Ok(Self::Cbc64Gmac(Cbc64Opener::new(backend, enc, iv, mac))),
-            Suite::Gcm => Err(FormatError::Unsupported("suite 2")),
-        }
+        let opened = self.cipher.open(at, body.into(), tag, plain);
+        let len = opened.and_then(|()| match self.suite {
+            Suite::Cbc64Gmac if at.last => unpadded_len(plain),
+            _ => Ok(plain.len()),
+        });
+        len.map_err(|_| FormatError::Unauthentic)
     }
 }
 
@@ -265,8 +227,40 @@ impl fmt::Debug for OpenKeys {
     }
 }
 
-/// `K_enc`, `K_iv`, `K_mac`: two blocks each.
-fn split(subkeys: &[[u8; 16]; 6]) -> [&[u8; 32]; 3] {
+/// Derives the subkeys and expands them.
+#[inline(never)]
+fn expand<Cipher>(
+    backend: Backend,
+    dk: &Secret<32>,
+    header: &Header,
+    into: impl FnOnce(Backend, Suite, Subkeys<'_>) -> Result<Cipher, FormatError>,
+) -> Result<Cipher, FormatError> {
+    let subkeys = header.subkeys(backend, dk);
     let (keys, _) = subkeys.as_flattened().as_chunks::<32>();
-    [&keys[0], &keys[1], &keys[2]]
+    let [enc, iv, mac] = [&keys[0], &keys[1], &keys[2]];
+    into(backend, header.suite, Subkeys { enc, iv, mac })
+}
+
+fn sealer(
+    backend: Backend,
+    suite: Suite,
+    keys: Subkeys<'_>,
+) -> Result<Box<dyn SealSegment>, FormatError> {
+    match suite {
+        Suite::PlainGmac => Ok(backend.gmac(keys.mac)),
+        Suite::Cbc64Gmac => Ok(backend.cbc64_sealer(keys)),
+        Suite::Gcm => Err(FormatError::Unsupported("suite 2")),
+    }
+}
+
+fn opener(
+    backend: Backend,
+    suite: Suite,
+    keys: Subkeys<'_>,
+) -> Result<Box<dyn OpenSegment>, FormatError> {
+    match suite {
+        Suite::PlainGmac => Ok(backend.gmac(keys.mac)),
+        Suite::Cbc64Gmac => Ok(backend.cbc64_opener(keys)),
+        Suite::Gcm => Err(FormatError::Unsupported("suite 2")),
+    }
 }

@@ -2,11 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-/// Overwrites `bytes` with zeros in a way the compiler keeps.
-pub(crate) fn wipe(bytes: &mut [u8]) {
-    bytes.fill(0);
-    zeroize::optimization_barrier(bytes);
-}
+pub(crate) use crate::cipher::wipe;
 
 /// A heap buffer of fixed length for plaintext, wiped when dropped. It never grows, so it leaves no copy behind.
 pub(crate) struct PlainBuf(Box<[u8]>);

@@ -13,8 +13,10 @@ mod twin;
 #[path = "../vectors/mod.rs"]
 mod vectors;
 
-use std::fs;
 use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
+use strongroom::cipher::Backend;
 use twin::{Key, Refusal, Root};
 use vectors::{Vector, unhex};
 
@@ -171,4 +173,19 @@ fn output_of(block: &str) -> Vec<u8> {
         }
     }
     out
+}
+
+/// The library picks its backend once for a process, so each runs all other tests of this file in one of its own.
+#[test]
+fn the_vectors_hold_under_every_backend() {
+    for backend in Backend::available() {
+        let output = Command::new(env::current_exe().unwrap())
+            .args(["--skip", "under_every_backend", "--skip", "through_twin"])
+            .env("STRONGROOM_BACKEND", backend.name())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{backend}: {said}");
+        assert!(said.contains("the_engine_answers_every_vector"), "{said}");
+    }
 }

@@ -1,0 +1,535 @@
+//! The body of the kernel, expanded once for each width of vector.
+//!
+//! A *group* is [`VECTORS`] vectors, as many as keep the AES units busy; 64 lanes are one group or a
+//! few. While a group runs through AES, another one runs through GHASH in the gaps: sealing hashes
+//! the group before, opening the group itself.
+//!
+//! GHASH keeps one sum for each block of a vector: every vector counts with a power of `H^BLOCKS`,
+//! the same for all its blocks, so the table of powers is short and the reduction needs no shuffle
+//! across blocks. Only the end folds the sums, each with its own power.
+
+/// Repeats a block of code with a constant.
+macro_rules! unroll {
+    ($name:ident in [$($value:literal)*] $body:block) => {
+        $({
+            const $name: usize = $value;
+            $body
+        })*
+    };
+}
+
+macro_rules! fused_kernel {
+    ($features:literal) => {
+        use std::hint::black_box;
+
+        use subtle::ConstantTimeEq;
+
+        use super::{
+            hash, kdf,
+            schedule::{self, Schedule},
+        };
+        use crate::cipher::{
+            BLOCK_LEN, Block, Derived, OpenSegment, Position, SealSegment, Subkeys, TAG_LEN, Unauthentic,
+            backend::SealAndOpen, source::{Piece, Source},
+            wiped::{Flat, Wiped},
+        };
+
+        const WIDTH: usize = BLOCKS * BLOCK_LEN;
+        const GROUP_LEN: usize = VECTORS * WIDTH;
+        /// Groups of one row of all lanes.
+        const GROUPS: usize = 64 * BLOCK_LEN / GROUP_LEN;
+        const POWERS: usize = VECTORS + BLOCKS - 1;
+
+        type Group = [[u8; WIDTH]; VECTORS];
+        type Row = [Group; GROUPS];
+
+        /// This CPU has the instructions: the argument for every call from ordinary code. Only
+        /// [`Proof::detect`] makes one.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub(in crate::cipher) struct Proof(());
+
+        /// The keys of a blob, expanded.
+        struct Keys {
+            data: Schedule,
+            iv: Schedule,
+            mac: Mac,
+        }
+
+        struct Mac {
+            aes: Schedule,
+            /// Falling powers of the hash key, see [`hash::powers`].
+            powers: [__m128i; POWERS],
+        }
+
+        // SAFETY: round keys and powers, plain bytes without a drop of their own.
+        unsafe impl Flat for Keys {}
+        // SAFETY: as above.
+        unsafe impl Flat for Mac {}
+
+        struct Sealer(Proof, Wiped<Keys>);
+        struct Opener(Proof, Wiped<Keys>);
+        struct Authenticator(Proof, Wiped<Mac>);
+
+        impl Proof {
+            /// To seal suite 1 with.
+            pub(in crate::cipher) fn sealer(self, keys: Subkeys<'_>) -> Box<dyn SealSegment> {
+                // SAFETY: `self` proves that the CPU has the features.
+                Box::new(Sealer(self, Wiped::new(unsafe { expand(keys) })))
+            }
+
+            /// To open suite 1 with.
+            pub(in crate::cipher) fn opener(self, keys: Subkeys<'_>) -> Box<dyn OpenSegment> {
+                // SAFETY: `self` proves that the CPU has the features.
+                Box::new(Opener(self, Wiped::new(unsafe { expand_inverse(keys) })))
+            }
+
+            /// To seal and open suite 0 with, under its MAC key.
+            pub(in crate::cipher) fn gmac(self, key: &[u8; 32]) -> Box<dyn SealAndOpen> {
+                // SAFETY: `self` proves that the CPU has the features.
+                Box::new(Authenticator(self, Wiped::new(unsafe { expand_mac(key) })))
+            }
+
+            /// See [`crate::cipher::cmac::kbkdf`].
+            pub(in crate::cipher) fn kbkdf(self, key: &[u8; 32], fixed: &[u8; 47]) -> Derived {
+                // SAFETY: `self` proves that the CPU has the features.
+                unsafe { kdf::kbkdf(key, fixed) }
+            }
+        }
+
+        impl SealSegment for Sealer {
+            fn seal(&self, at: Position, plain: Source<'_>, out: &mut [u8]) -> [u8; TAG_LEN] {
+                let Self(Proof(()), keys) = self;
+                // SAFETY: the proof says that the CPU has the features.
+                unsafe { seal(keys, at, plain, out) }
+            }
+        }
+
+        impl OpenSegment for Opener {
+            fn open(
+                &self,
+                at: Position,
+                sealed: Source<'_>,
+                tag: &[u8; TAG_LEN],
+                out: &mut [u8],
+            ) -> Result<(), Unauthentic> {
+                let Self(Proof(()), keys) = self;
+                // SAFETY: the proof says that the CPU has the features.
+                let expected = unsafe { open(keys, at, sealed, out) };
+                if expected.ct_eq(tag).into() {
+                    Ok(())
+                } else {
+                    Err(Unauthentic)
+                }
+            }
+        }
+
+        impl SealSegment for Authenticator {
+            fn seal(&self, at: Position, plain: Source<'_>, out: &mut [u8]) -> [u8; TAG_LEN] {
+                let Self(Proof(()), mac) = self;
+                // SAFETY: the proof says that the CPU has the features.
+                unsafe { copy(mac, at.counter_block(), plain, out) }
+            }
+        }
+
+        impl SealAndOpen for Authenticator {
+            #[cfg(test)]
+            fn tag_under(&self, counter: Block, data: &[u8]) -> [u8; TAG_LEN] {
+                let Self(Proof(()), mac) = self;
+                // SAFETY: the proof says that the CPU has the features.
+                unsafe { copy(mac, counter, data.into(), &mut vec![0; data.len()]) }
+            }
+        }
+
+        impl OpenSegment for Authenticator {
+            fn open(
+                &self,
+                at: Position,
+                sealed: Source<'_>,
+                tag: &[u8; TAG_LEN],
+                out: &mut [u8],
+            ) -> Result<(), Unauthentic> {
+                if self.seal(at, sealed, out).ct_eq(tag).into() {
+                    Ok(())
+                } else {
+                    Err(Unauthentic)
+                }
+            }
+        }
+
+        #[target_feature(enable = $features)]
+        fn expand(Subkeys { enc, iv, mac }: Subkeys<'_>) -> Keys {
+            Keys {
+                data: schedule::expand(enc),
+                iv: schedule::expand(iv),
+                mac: expand_mac(mac),
+            }
+        }
+
+        #[target_feature(enable = $features)]
+        fn expand_inverse(subkeys: Subkeys<'_>) -> Keys {
+            let mut keys = expand(subkeys);
+            keys.data = schedule::invert(&keys.data);
+            keys
+        }
+
+        #[target_feature(enable = $features)]
+        fn expand_mac(key: &[u8; 32]) -> Mac {
+            let aes = schedule::expand(key);
+            let [zero] = schedule::encrypt(&aes, [_mm_setzero_si128()]);
+            Mac {
+                aes,
+                powers: hash::powers::<BLOCKS, VECTORS, POWERS>(hash::key(zero)),
+            }
+        }
+
+        /// Seals one segment; `out` is as long as `plain`, or longer by its padding.
+        #[target_feature(enable = $features)]
+        fn seal(keys: &Keys, at: Position, plain: Source<'_>, out: &mut [u8]) -> [u8; TAG_LEN] {
+            let mask = mask(&keys.mac, at.counter_block());
+            let ivs = ivs(&keys.iv, at, out.len());
+            let padding = out.len() - plain.len();
+            let sealed_len = out.len();
+            let mut sums = zero();
+
+            let (pieces, rest) = plain.pieces::<GROUP_LEN>();
+            let (groups, out_rest) = as_groups_mut(out, plain.len() / GROUP_LEN);
+            for (g, piece) in pieces.enumerate() {
+                let (done, now) = groups.split_at_mut(g);
+                let chain = if g < GROUPS { &ivs[g] } else { &done[g - GROUPS] };
+                let hashed = done.last().unwrap_or(&EMPTY);
+                sums = seal_group(keys, sums, hashed, piece, chain, &mut now[0]);
+            }
+            if let Some(group) = groups.last() {
+                sums = absorb(&keys.mac, sums, group);
+            }
+
+            let mut last = EMPTY;
+            let bytes = last.as_flattened_mut();
+            rest.copy_to(bytes);
+            bytes[rest.len()..out_rest.len()].fill(u8::try_from(padding).unwrap_or(0));
+            let g = groups.len();
+            let chain = if g < GROUPS { &ivs[g] } else { &groups[g - GROUPS] };
+            let vectors = out_rest.len().div_ceil(WIDTH);
+            for (block, chain) in last.iter_mut().zip(chain).take(vectors) {
+                let state = xor(load(block), load(chain));
+                store(block, encrypt(&keys.data, state));
+            }
+            out_rest.copy_from_slice(&last.as_flattened()[..out_rest.len()]);
+            finish(&keys.mac, mask, sums, out_rest, sealed_len)
+        }
+
+        /// One group through AES, and the group `hashed` through GHASH.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn seal_group(
+            keys: &Keys,
+            sums: Vector,
+            hashed: &Group,
+            plain: Piece<'_, GROUP_LEN>,
+            chain: &Group,
+            out: &mut Group,
+        ) -> Vector {
+            // The compiler is not to keep 15 round keys in registers across groups: loading them
+            // again is free, spilling the state is not.
+            let Keys { data, mac, .. } = black_box(keys);
+            let first = broadcast(data[0]);
+            let plain = fetch(plain);
+            let mut state = [first; VECTORS];
+            for i in 0..VECTORS {
+                state[i] = xor3(plain[i], load(&chain[i]), first);
+            }
+            let mut product = Product::zero();
+            unroll!(ROUND in [1 2 3 4 5 6 7 8 9 10 11 12 13] {
+                let key = broadcast(data[ROUND]);
+                for state in &mut state {
+                    *state = enc(*state, key);
+                }
+                for i in share(ROUND) {
+                    product.add(reverse(load(&hashed[i])), broadcast(mac.powers[i + 1]));
+                }
+                product.pin(&mut state);
+            });
+            let key = broadcast(data[14]);
+            for (state, out) in state.iter().zip(out) {
+                store(out, enc_last(*state, key));
+            }
+            product.add(sums, broadcast(mac.powers[0]));
+            xor(product.reduce(), reverse(load(&hashed[VECTORS - 1])))
+        }
+
+        /// Opens one segment into `out` of the same length, padding included, and returns the tag
+        /// it should have.
+        #[target_feature(enable = $features)]
+        fn open(keys: &Keys, at: Position, sealed: Source<'_>, out: &mut [u8]) -> [u8; TAG_LEN] {
+            let mask = mask(&keys.mac, at.counter_block());
+            let sealed_len = sealed.len();
+            // Two rows of ciphertext of our own: each byte is loaded from the source once, and used
+            // three times.
+            let mut rows = [[EMPTY; GROUPS], ivs(&keys.iv, at, out.len())];
+            let [even, odd] = &mut rows;
+            let mut sums = zero();
+
+            let (pieces, rest) = sealed.pieces::<GROUP_LEN>();
+            let (groups, out_rest) = as_groups_mut(out, sealed.len() / GROUP_LEN);
+            let g = groups.len();
+            for (g, (piece, out)) in pieces.zip(groups).enumerate() {
+                let (now, before) = if (g / GROUPS) % 2 == 0 { (&mut *even, &*odd) } else { (&mut *odd, &*even) };
+                let slot = slot(g);
+                sums = open_group(keys, sums, piece, &before[slot], &mut now[slot], out);
+            }
+
+            let (now, before) = if (g / GROUPS) % 2 == 0 { (even, &*odd) } else { (odd, &*even) };
+            let (last, chain) = (&mut now[slot(g)], &before[slot(g)]);
+            rest.copy_to(last.as_flattened_mut());
+            let mut opened = EMPTY;
+            let vectors = rest.len().div_ceil(WIDTH);
+            for i in 0..vectors {
+                let state = decrypt(&keys.data, load(&last[i]));
+                store(&mut opened[i], xor(state, load(&chain[i])));
+            }
+            out_rest.copy_from_slice(&opened.as_flattened()[..out_rest.len()]);
+            finish(&keys.mac, mask, sums, &last.as_flattened()[..rest.len()], sealed_len)
+        }
+
+        /// One group through AES backwards and through GHASH; `now` gets its ciphertext.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn open_group(
+            keys: &Keys,
+            sums: Vector,
+            sealed: Piece<'_, GROUP_LEN>,
+            chain: &Group,
+            now: &mut Group,
+            out: &mut Group,
+        ) -> Vector {
+            let Keys { data, mac, .. } = black_box(keys);
+            let first = broadcast(data[0]);
+            let mut state = fetch(sealed);
+            for i in 0..VECTORS {
+                store(&mut now[i], state[i]);
+                state[i] = xor(state[i], first);
+            }
+            let mut product = Product::zero();
+            unroll!(ROUND in [1 2 3 4 5 6 7 8 9 10 11 12 13] {
+                let key = broadcast(data[ROUND]);
+                for state in &mut state {
+                    *state = dec(*state, key);
+                }
+                for i in share(ROUND) {
+                    product.add(reverse(load(&now[i])), broadcast(mac.powers[i + 1]));
+                }
+                product.pin(&mut state);
+            });
+            let key = broadcast(data[14]);
+            for i in 0..VECTORS {
+                store(&mut out[i], xor(dec_last(state[i], key), load(&chain[i])));
+            }
+            product.add(sums, broadcast(mac.powers[0]));
+            xor(product.reduce(), reverse(load(&now[VECTORS - 1])))
+        }
+
+        /// Copies a segment and authenticates the copy (F-23).
+        #[target_feature(enable = $features)]
+        fn copy(mac: &Mac, counter: Block, from: Source<'_>, to: &mut [u8]) -> [u8; TAG_LEN] {
+            let mask = mask(mac, counter);
+            let mut sums = zero();
+            let (pieces, rest) = from.pieces::<GROUP_LEN>();
+            let (groups, to_rest) = as_groups_mut(to, from.len() / GROUP_LEN);
+            for (piece, group) in pieces.zip(groups) {
+                let vectors = fetch(piece);
+                let mut product = Product::zero();
+                for i in 0..VECTORS {
+                    store(&mut group[i], vectors[i]);
+                    if i + 1 < VECTORS {
+                        product.add(reverse(vectors[i]), broadcast(mac.powers[i + 1]));
+                    }
+                }
+                product.add(sums, broadcast(mac.powers[0]));
+                sums = xor(product.reduce(), reverse(vectors[VECTORS - 1]));
+            }
+            rest.copy_to(to_rest);
+            finish(mac, mask, sums, &to_rest[..rest.len()], from.len())
+        }
+
+        /// The vectors of a group that are hashed beside AES round `round`, 1 to 13: all but the
+        /// last, which counts with power 0.
+        const fn share(round: usize) -> std::ops::Range<usize> {
+            (VECTORS - 1) * (round - 1) / 13..(VECTORS - 1) * round / 13
+        }
+
+        /// The IVs of the first lanes, as many as `len` bytes have (F-19).
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn ivs(keys: &Schedule, at: Position, len: usize) -> Row {
+            let mut row = [EMPTY; GROUPS];
+            let mut input = xor(
+                load(&FIRST_LANES),
+                broadcast(schedule::from_bytes(&at.iv_input(0).0)),
+            );
+            for block in row.as_flattened_mut().iter_mut().take(len.div_ceil(WIDTH)) {
+                store(block, encrypt(keys, input));
+                input = add(input, broadcast(_mm_set_epi64x(BLOCKS as i64, 0)));
+            }
+            row
+        }
+
+        /// What the hash is XORed with (F-21): the encrypted first counter block.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn mask(mac: &Mac, counter: Block) -> __m128i {
+            let [mask] = schedule::encrypt(&mac.aes, [schedule::from_bytes(&counter.0)]);
+            mask
+        }
+
+        /// Hashes whole vectors, at most a group.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn absorb(mac: &Mac, sums: Vector, vectors: &[[u8; WIDTH]]) -> Vector {
+            let Some((last, others)) = vectors.split_last() else {
+                return sums;
+            };
+            let powers = &mac.powers[VECTORS - vectors.len()..];
+            let mut product = Product::zero();
+            for (vector, power) in others.iter().zip(&powers[1..]) {
+                product.add(reverse(load(vector)), broadcast(*power));
+            }
+            product.add(sums, broadcast(powers[0]));
+            xor(product.reduce(), reverse(load(last)))
+        }
+
+        /// Hashes the `rest` (less than a group) of `len` bytes and their length; the tag.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn finish(mac: &Mac, mask: __m128i, sums: Vector, rest: &[u8], len: usize) -> [u8; TAG_LEN] {
+            let (vectors, rest) = rest.as_chunks();
+            let mut product = Product::zero();
+            product.add(absorb(mac, sums, vectors), last_powers(&mac.powers));
+            let mut hash = product.fold();
+            let h = mac.powers[POWERS - 1];
+            for block in rest.chunks(BLOCK_LEN) {
+                let mut padded = [0; BLOCK_LEN];
+                padded[..block.len()].copy_from_slice(block);
+                let block = hash::reverse(schedule::from_bytes(&padded));
+                hash = hash::multiply(_mm_xor_si128(hash, block), h);
+            }
+            // The two lengths in bits: of what is authenticated, and of nothing encrypted.
+            let lengths = schedule::from_u128((8 * len as u128) << 64);
+            hash = hash::multiply(_mm_xor_si128(hash, lengths), h);
+            schedule::to_bytes(_mm_xor_si128(hash::reverse(hash), mask))
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn encrypt(keys: &Schedule, state: Vector) -> Vector {
+            let [first, middle @ .., last] = keys;
+            let mut state = xor(state, broadcast(*first));
+            for key in middle {
+                state = enc(state, broadcast(*key));
+            }
+            enc_last(state, broadcast(*last))
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn decrypt(keys: &Schedule, state: Vector) -> Vector {
+            let [first, middle @ .., last] = keys;
+            let mut state = xor(state, broadcast(*first));
+            for key in middle {
+                state = dec(state, broadcast(*key));
+            }
+            dec_last(state, broadcast(*last))
+        }
+
+        /// Each byte of a piece, loaded once.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn fetch(piece: Piece<'_, GROUP_LEN>) -> [Vector; VECTORS] {
+            let start = piece.as_ptr().cast::<Unaligned>();
+            let mut vectors = [zero(); VECTORS];
+            for (i, vector) in vectors.iter_mut().enumerate() {
+                let from = start.wrapping_add(i);
+                // SAFETY: a piece has `VECTORS` vectors of readable bytes and `i` is one of them. The type
+                // asks for no alignment and has no invalid value. Volatile: somebody else may write
+                // there, so the compiler must not load it twice.
+                *vector = unsafe { from.read_volatile() }.0;
+            }
+            vectors
+        }
+
+        #[repr(C, packed)]
+        #[derive(Clone, Copy)]
+        struct Unaligned(Vector);
+
+        /// A sum of carry-less products, block by block.
+        struct Product {
+            low: Vector,
+            middle: Vector,
+            high: Vector,
+        }
+
+        impl Product {
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn zero() -> Self {
+                Self { low: zero(), middle: zero(), high: zero() }
+            }
+
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn add(&mut self, a: Vector, b: Vector) {
+                self.low = xor(self.low, clmul::<0x00>(a, b));
+                self.high = xor(self.high, clmul::<0x11>(a, b));
+                self.middle = xor3(self.middle, clmul::<0x01>(a, b), clmul::<0x10>(a, b));
+            }
+
+            /// Ends a round: what was written before this comes before what is written after it. Left
+            /// to itself the compiler takes the hash first and the rounds then, and spills.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn pin(&mut self, state: &mut [Vector; VECTORS]) {
+                let Self { low, middle, high } = self;
+                let [first, .., last] = state;
+                pin([low, middle, high, first, last]);
+            }
+
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn reduce(self) -> Vector {
+                let reducer = broadcast(_mm_set1_epi64x(hash::REDUCER));
+                let middle = xor3(self.middle, swap(self.low), clmul::<0x00>(self.low, reducer));
+                xor3(self.high, swap(middle), clmul::<0x00>(middle, reducer))
+            }
+
+            /// Of all blocks together, reduced.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn fold(self) -> __m128i {
+                hash::reduce(fold_blocks(self.low), fold_blocks(self.middle), fold_blocks(self.high))
+            }
+        }
+
+        /// The place of group `g` in its row.
+        #[allow(clippy::modulo_one, reason = "the widest vectors have one group a row")]
+        const fn slot(g: usize) -> usize {
+            g % GROUPS
+        }
+
+        fn as_groups_mut(bytes: &mut [u8], count: usize) -> (&mut [Group], &mut [u8]) {
+            let (groups, rest) = bytes.split_at_mut(count * GROUP_LEN);
+            let (vectors, _) = groups.as_chunks_mut::<WIDTH>();
+            (vectors.as_chunks_mut().0, rest)
+        }
+
+        /// The lanes of the first vector, as [`Position::iv_input`] has them.
+        const FIRST_LANES: [u8; WIDTH] = {
+            let mut lanes = [0; WIDTH];
+            let mut lane = 0;
+            while lane < BLOCKS {
+                lanes[lane * BLOCK_LEN + 8] = [0, 1, 2, 3][lane];
+                lane += 1;
+            }
+            lanes
+        };
+        const EMPTY: Group = [[0; WIDTH]; VECTORS];
+    };
+}

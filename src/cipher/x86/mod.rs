@@ -1,0 +1,18 @@
+//! The fused kernel for x86-64: AES-256-CBC in 64 lanes and GHASH in one pass over a segment.
+//!
+//! [`kernel`] is the one body, written over a vector of 1, 2 or 4 blocks. [`aesni`], [`vaes256`] and
+//! [`vaes512`] each name the instructions for one width, prove that the CPU has them, and expand the
+//! body. [`schedule`] and [`hash`] are what all widths share: single-block AES and GHASH arithmetic.
+//!
+//! Unsafe code here is of three kinds: loads and stores of one vector, prefetches, and the calls of
+//! functions with target features, for which a `Proof` that only detection makes is the argument.
+
+#[macro_use]
+mod kernel;
+
+pub(super) mod aesni;
+mod hash;
+mod kdf;
+mod schedule;
+pub(super) mod vaes256;
+pub(super) mod vaes512;
