@@ -36,15 +36,6 @@ impl Faulty {
     }
 }
 
-/// Methods that only pass on.
-macro_rules! pass {
-    ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
-        $(fn $name(&self, $($argument: $type),*) -> $result {
-            self.inner.$name($($argument),*)
-        })*
-    };
-}
-
 impl Catalog for Faulty {
     fn commit(&self, mut commit: Commit) -> Result<Committed, CommitError> {
         let nothing = Committed {
@@ -98,7 +89,7 @@ impl Catalog for Faulty {
         Ok(page)
     }
 
-    pass! {
+    super::pass! {
         check() -> Result<(), StoreError>;
         identity() -> Result<StoreIdentity, StoreError>;
         key_store_seen(id: [u8; 16], epoch: u64) -> Result<KeyStoreSeen, StoreError>;

@@ -3,6 +3,7 @@
 mod blobs;
 mod catalogs;
 mod keys;
+mod lapses;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -99,6 +100,16 @@ fn spoil<T: Clone>(plan: &Plan, list: &mut Vec<T>) {
         list.pop();
     }
 }
+
+/// Methods that only pass on.
+macro_rules! pass {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+        $(fn $name(&self, $($argument: $type),*) -> $result {
+            self.inner.$name($($argument),*)
+        })*
+    };
+}
+use pass;
 
 /// The models answer at once.
 const DEADLINE: Duration = Duration::from_secs(2);
