@@ -13,7 +13,7 @@ export CARGO_SERVER_FLAGS STRONGROOM
 export PATH := $(CURDIR)/target/venv/bin:$(PATH)
 export NODE_PATH := $(CURDIR)/target/clients/node_modules
 
-.PHONY: help setup build serve test lint docs tests clients bench bench-smoke tour crash two-of-three clean-dev
+.PHONY: help setup build serve test lint docs tests clients bench bench-smoke tour using crash two-of-three clean-dev
 
 help:
 	@echo "make serve         set up and serve S3 on $(ADDR), directory $(DIR)"
@@ -21,6 +21,7 @@ help:
 	@echo "make clients       a round trip of every client we know: aws, s3cmd, rclone, s5cmd, minio-py, curl, JavaScript"
 	@echo "make bench         measure the library"
 	@echo "make tour          run the README's tour and compare what it prints"
+	@echo "make using         the same with docs/USING.md: every client, every mode"
 	@echo "make crash         kill and fail every system call of the write path, in full"
 	@echo "make two-of-three  show that any two of data, keys and token open nothing"
 	@echo "make setup         install what is missing, build target/release/strongroom"
@@ -43,6 +44,7 @@ test:
 	$(MAKE) --no-print-directory lint docs tests bench-smoke
 	tests/two_of_three.py
 	tests/tour.py README.md
+	tests/tour.py docs/USING.md
 	CRASH_OPS=$(TARGET)/release/examples/crash_ops tests/crash/run.sh --share
 
 # The library alone with no feature, its own, and all; then the workspace.
@@ -72,6 +74,10 @@ bench-smoke:
 
 tour: build
 	tests/tour.py README.md
+
+using: build
+	.ci/setup test
+	tests/tour.py docs/USING.md
 
 crash: build
 	tests/crash/run.sh

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Runs the commands of a page's tour in order and compares what they print.
+"""Runs the commands of a page in order and compares what they print.
 
     tests/tour.py README.md
+    tests/tour.py docs/USING.md
 
-Takes every console block of the section "A five-minute tour". A line that begins with "$ " is a command, what follows
-it is its output, where "..." stands for anything, also for any number of lines when it is alone on one. The server is
-started first, as `make serve` does it, on a free port and in a directory of its own named `dev`.
+Takes every console, python and javascript block of the section "A five-minute tour", or of the page if it has none. In
+a console block a line that begins with "$ " is a command, which a backslash at its end continues, and what follows it is
+its output, where "..." stands for anything, also for any number of lines when it is alone on one. A program prints
+nothing. The server is started first, as `make serve` does it, on a free port and in a directory of its own named `dev`.
 """
 
 import os
@@ -19,6 +21,7 @@ import time
 from pathlib import Path
 
 SECTION = "## A five-minute tour"
+INTERPRETERS = {"python": "python3 -", "javascript": "node -"}
 
 
 def main():
@@ -39,16 +42,20 @@ def main():
 
 
 def parse(text):
-    """(command, expected lines) of every console block of the section."""
-    section = text.split(SECTION, 1)[1].split("\n## ", 1)[0]
+    """(command, expected lines) of every block."""
+    if SECTION in text:
+        text = text.split(SECTION, 1)[1].split("\n## ", 1)[0]
     steps = []
-    for block in re.findall(r"```console\n(.*?)```", section, re.S):
-        for line in block.splitlines():
+    for language, block in re.findall(r"^```(console|python|javascript)\n(.*?)^```", text, re.S | re.M):
+        if language != "console":
+            steps.append((f"{INTERPRETERS[language]} <<'END-OF-PROGRAM'\n{block}END-OF-PROGRAM", []))
+            continue
+        for line in block.replace("\\\n", "").splitlines():
             if line.startswith("$ "):
                 steps.append((line[2:], []))
             else:
                 steps[-1][1].append(line)
-    return steps
+    return [step for step in steps if not step[0].startswith("make serve")]
 
 
 def serve(strongroom, work):
@@ -71,6 +78,8 @@ def serve(strongroom, work):
 def run(steps, work, strongroom):
     """One shell for all commands, so that what one sets the next one sees."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    # The SDK for JavaScript complains about releases of Node.js that are to be old soon.
+    env["NODE_NO_WARNINGS"] = "1"
     env["PATH"] = f"{strongroom.parent}:{env['PATH']}"
     shell = subprocess.Popen(
         ["bash"], cwd=work, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
