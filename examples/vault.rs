@@ -11,7 +11,7 @@ use strongroom::id::RootId;
 use strongroom::keys::{Keyring, KeyringConfig};
 use strongroom::vault::{
     CommitRequest, ListRequest, OpenRequest, Precondition, Protection, PutRequest, StorePaths,
-    Stores, Vault, VaultConfig, VaultError,
+    Stores, Vault, VaultConfig, VaultError, Which,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -75,6 +75,7 @@ pub(crate) fn run(
     let request = || OpenRequest {
         bucket: "photos",
         key: b"2026/cat.jpg",
+        version: Which::Current,
         customer: None,
         instance: None,
         principal: "bob",

@@ -1,6 +1,6 @@
 //! The second door: objects in buckets, over stores of the engine's own. Layer 4.
 //!
-//! A [`Vault`] joins a keyring to three stores: sealed blobs, key records, and the catalog. The catalog alone says what
+//! A [`Vault`] joins a keyring to its stores: sealed blobs, key records, and the catalog. The catalog alone says what
 //! exists; the key store alone says what can be opened; so no operation needs two of them to change at one instant, and
 //! the order in which they change is all that durability rests on. It is written down in `put` and `delete`.
 //!
@@ -25,13 +25,20 @@ mod bucket;
 mod budget;
 mod copy;
 mod delete;
+mod draft;
 mod error;
+mod find;
+mod kms;
 mod layout;
 mod list;
 mod maintain;
+mod part_attrs;
+mod plaintext;
+mod protect;
 mod put;
 mod read;
 mod rights;
+mod source;
 mod start;
 mod types;
 mod verify;
@@ -39,14 +46,19 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use crate::store::{Bucket, Precondition};
+pub use crate::store::{Bucket, Marker, Place, Precondition, Versioning, Which, after_prefix};
+pub use delete::Deleted;
 pub use error::VaultError;
+pub use list::{
+    ListRequest, ListedItem, ListedObject, ListedVersion, Listing, VersionEntry, VersionItem,
+    VersionListing, VersionsRequest,
+};
 pub use put::PutStream;
 pub use read::ObjectReader;
 pub use start::StorePaths;
 pub use types::{
-    CommitRequest, Committed, Counters, Finding, ListRequest, ListedItem, ListedObject, Listing,
-    Maintenance, ObjectInfo, OpenRequest, Protection, PutRequest, Stat, VerifyReport,
+    CommitRequest, Committed, Counters, Finding, Maintenance, ObjectInfo, OpenRequest, PartSpan,
+    Protection, PutRequest, Stat, VerifyReport,
 };
 
 use budget::Budget;
@@ -86,11 +98,13 @@ impl Default for VaultConfig {
     }
 }
 
-/// The three stores of a vault.
+/// The stores of a vault.
 #[derive(Clone)]
 pub struct Stores {
     /// Sealed blobs.
     pub blobs: Arc<dyn BlobStore>,
+    /// Sealed blobs of archived objects. Without it nothing can be archived or restored.
+    pub archive: Option<Arc<dyn BlobStore>>,
     /// Key records.
     pub keys: Arc<dyn KeyStore>,
     /// Buckets and objects.

@@ -169,6 +169,7 @@ pub(crate) fn open_to_read(config: &Config) -> Result<Arc<Vault>, Failure> {
 fn store_paths(config: &Config) -> StorePaths {
     StorePaths {
         blobs: config.paths.data.clone(),
+        archive: None,
         keys: config.paths.keys.clone(),
         catalog: config.paths.catalog.clone(),
     }

@@ -143,6 +143,44 @@ pub fn encode_encryption_context(pairs: &[(&str, &str)]) -> Result<Vec<u8>, KeyE
     Ok(out)
 }
 
+/// Whether these bytes are what [`encode_encryption_context`] makes, of some pairs.
+///
+/// # Errors
+/// [`KeyError::Malformed`].
+pub fn check_encryption_context(bytes: &[u8]) -> Result<(), KeyError> {
+    decode_encryption_context(bytes).map(drop)
+}
+
+/// The pairs that [`encode_encryption_context`] encoded, sorted by name.
+///
+/// # Errors
+/// [`KeyError::Malformed`]: not what it makes.
+pub fn decode_encryption_context(bytes: &[u8]) -> Result<Vec<(String, String)>, KeyError> {
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (count, mut rest) = bytes.split_first_chunk().ok_or(NOT_A_CONTEXT)?;
+    let mut field = || -> Result<String, KeyError> {
+        let (len, after) = rest.split_first_chunk().ok_or(NOT_A_CONTEXT)?;
+        let len = usize::from(u16::from_le_bytes(*len));
+        let (field, after) = after.split_at_checked(len).ok_or(NOT_A_CONTEXT)?;
+        rest = after;
+        String::from_utf8(field.to_vec()).map_err(|_| NOT_A_CONTEXT)
+    };
+    let pairs = (0..u16::from_le_bytes(*count)).map(|_| Ok((field()?, field()?)));
+    let pairs: Vec<_> = pairs.collect::<Result<_, KeyError>>()?;
+    // One encoding (F-05): sorted, no name twice, nothing left over, and not of no pair.
+    let again: Vec<_> = pairs
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    if encode_encryption_context(&again)? == bytes {
+        Ok(pairs)
+    } else {
+        Err(NOT_A_CONTEXT)
+    }
+}
+
 fn length(field: &[u8]) -> Result<[u8; 2], KeyError> {
     u16::try_from(field.len())
         .map(u16::to_le_bytes)
@@ -150,5 +188,6 @@ fn length(field: &[u8]) -> Result<[u8; 2], KeyError> {
 }
 
 const DOMAIN: &[u8; 16] = b"sr-context-1\0\0\0\0";
+const NOT_A_CONTEXT: KeyError = KeyError::Malformed("not the encoding of an encryption context");
 const TOO_LONG: KeyError =
     KeyError::Malformed("an object key or encryption context is longer than 65,535 bytes");

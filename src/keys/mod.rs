@@ -36,7 +36,10 @@ pub use bucket_key::{BucketKey, Purpose, UnwrapRequest, WrapRequest};
 pub use bucket_record::{BucketKeyRecord, KeyState, Wrap};
 pub use cache::CacheStats;
 pub use clock::{BootClock, Clock};
-pub use context::{Context, Mode, encode_encryption_context, kms_key_id};
+pub use context::{
+    Context, Mode, check_encryption_context, decode_encryption_context, encode_encryption_context,
+    kms_key_id,
+};
 pub use control::{ControlRing, MasterStates, MasterVersionState};
 pub use data_key::DataKey;
 pub use data_record::{DataKeyInfo, DataKeyRecord, RecordState};

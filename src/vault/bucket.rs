@@ -1,5 +1,7 @@
 //! Buckets, their keys and their documents.
 
+use super::find::nothing;
+use super::put::check_facts;
 use super::{Vault, VaultError, now_ms};
 use crate::id::{BucketId, InstanceId};
 use crate::keys::KeyState;
@@ -144,34 +146,48 @@ impl Vault {
         Ok(self.stores.catalog.change_counter()?)
     }
 
-    /// Puts `facts` in the place of `expected` on this instance of an object.
+    /// Says what the bucket does from now on with what is overwritten and deleted. What is there stays as it is.
     ///
     /// # Errors
-    /// [`VaultError::NoSuchKey`] if the instance is not the visible one, [`VaultError::PreconditionFailed`] if its facts
-    /// are others.
+    /// [`VaultError::NoSuchBucket`], [`VaultError::ReadOnly`]; [`VaultError::Invalid`] for a way back to
+    /// [`Versioning::Off`].
+    pub fn set_versioning(
+        &self,
+        bucket: &Bucket,
+        versioning: Versioning,
+    ) -> Result<(), VaultError> {
+        self.check_writable()?;
+        let set = self.stores.catalog.set_versioning(bucket.id, versioning);
+        set.map_err(|error| match error {
+            StoreError::NotFound(_) => VaultError::NoSuchBucket(bucket.name.clone()),
+            StoreError::Unsupported(_) => VaultError::Invalid(
+                "versioning can be suspended, and not be turned off again".to_owned(),
+            ),
+            error => error.into(),
+        })
+    }
+
+    /// Puts `facts` in the place of `expected` on a version, if it is still of this instance.
+    ///
+    /// # Errors
+    /// [`VaultError::NoSuchKey`] or [`VaultError::NoSuchVersion`] if it is of another instance, or not there,
+    /// [`VaultError::PreconditionFailed`] if its facts are others.
     pub fn set_facts(
         &self,
         bucket: &Bucket,
         key: &[u8],
+        which: Which,
         instance: InstanceId,
         expected: &[u8],
         facts: &[u8],
     ) -> Result<(), VaultError> {
         self.check_writable()?;
-        let set = self.stores.catalog.set_facts(
-            bucket.id,
-            key,
-            Which::Current,
-            instance,
-            expected,
-            facts,
-        );
+        check_facts(facts)?;
+        let catalog = &self.stores.catalog;
+        let set = catalog.set_facts(bucket.id, key, which, instance, expected, facts);
         set.map_err(|error| match error {
             StoreError::Stale(_) => VaultError::PreconditionFailed,
-            StoreError::NotFound(_) => VaultError::NoSuchKey {
-                bucket: bucket.name.clone(),
-                key: key.to_vec(),
-            },
+            StoreError::NotFound(_) => nothing(bucket, key, which),
             error => error.into(),
         })
     }

@@ -4,11 +4,15 @@ use std::sync::atomic::Ordering;
 
 use super::{Vault, VaultError, check_key, now_ms};
 use crate::id::{InstanceId, VersionId};
-use crate::store::{CommitError, Garbage, Locator, Precondition, StoreError};
+use crate::store::{
+    self, BlobRef, Bucket, CommitError, Garbage, Locator, Marker, Precondition, StoreError, Which,
+};
 
 impl Vault {
-    /// Deletes an object. On return it is out of sight and its key record is shredded; its blobs follow after the grace
-    /// period. Returns the instance that was deleted, `None` if there was no such object: deleting twice is no error.
+    /// Deletes an object. In a bucket that never had versions, it is out of sight on return and its key record is
+    /// shredded; its blobs follow after the grace period. Where versioning is enabled, it stays in the history, under a
+    /// delete marker; where it is suspended, the marker takes the place of the null version, which is gone like above.
+    /// Deleting what is not there is no error.
     ///
     /// # Errors
     /// [`VaultError::NoSuchBucket`], [`VaultError::PreconditionFailed`], [`VaultError::ReadOnly`]; with
@@ -18,58 +22,90 @@ impl Vault {
         bucket: &str,
         key: &[u8],
         precondition: Precondition,
-    ) -> Result<Option<InstanceId>, VaultError> {
+    ) -> Result<Deleted, VaultError> {
         self.check_writable()?;
         check_key(key)?;
         let bucket = self.bucket(bucket)?;
-        let deleted = self.stores.catalog.delete(
-            bucket.id,
-            key,
-            precondition,
-            VersionId::random()?,
-            now_ms(),
-        );
+        let label = VersionId::random()?;
+        let deleted = self
+            .stores
+            .catalog
+            .delete(bucket.id, key, precondition, label, now_ms());
+        self.deleted(deleted, &bucket)
+    }
+
+    /// Removes one version, or one delete marker, for good; the newest of the rest is current then. If
+    /// `expected_facts` are given, only an object that has these. A version that is not there is no error.
+    ///
+    /// # Errors
+    /// As [`Vault::delete`]; [`VaultError::PreconditionFailed`] for other facts.
+    pub fn delete_version(
+        &self,
+        bucket: &str,
+        key: &[u8],
+        which: Which,
+        expected_facts: Option<&[u8]>,
+    ) -> Result<Deleted, VaultError> {
+        self.check_writable()?;
+        check_key(key)?;
+        let bucket = self.bucket(bucket)?;
+        let catalog = &self.stores.catalog;
+        let deleted = catalog.delete_version(bucket.id, key, which, expected_facts, now_ms());
+        self.deleted(deleted, &bucket)
+    }
+
+    fn deleted(
+        &self,
+        deleted: Result<store::Deleted, CommitError>,
+        bucket: &Bucket,
+    ) -> Result<Deleted, VaultError> {
         let deleted = deleted.map_err(|error| match error {
-            CommitError::Precondition => VaultError::PreconditionFailed,
+            CommitError::Precondition | CommitError::Store(StoreError::Stale(_)) => {
+                VaultError::PreconditionFailed
+            }
             CommitError::NoSuchBucket => VaultError::NoSuchBucket(bucket.name.clone()),
             CommitError::Condemned => VaultError::LeaseLost,
-            error @ (CommitError::NoSuchUpload | CommitError::PartChanged(_)) => {
-                VaultError::Invalid(error.to_string())
-            }
             CommitError::Store(error) => error.into(),
+            error => VaultError::Unavailable(error.to_string()),
         })?;
+        let instance = deleted
+            .garbage
+            .as_ref()
+            .and_then(|garbage| garbage.instance);
         match deleted.garbage {
-            Some(garbage) => {
-                self.shred_before_reply(&garbage)?;
-                Ok(garbage.instance)
-            }
+            Some(garbage) => self.shred_before_reply(&[garbage])?,
             // Perhaps deleted by a request whose shredding failed: this one must not say "gone" before it is.
             None if self.owes_shredding.load(Ordering::Acquire) => {
                 self.shred_garbage()?;
-                Ok(None)
             }
-            None => Ok(None),
+            None => {}
         }
+        Ok(Deleted {
+            instance,
+            marker: deleted.marker,
+        })
     }
 
-    /// Shreds the key record of what has just become garbage.
+    /// Shreds the key records of what has just become garbage.
     ///
-    /// On failure the change itself stays, visible and durable; the garbage entry keeps the record from being forgotten.
-    pub(super) fn shred_before_reply(&self, garbage: &Garbage) -> Result<(), VaultError> {
-        let Some(instance) = garbage.instance else {
-            self.shredded().insert(garbage.id);
-            return Ok(());
+    /// On failure the change itself stays, visible and durable; the garbage entries keep the records from being
+    /// forgotten.
+    pub(super) fn shred_before_reply(&self, garbage: &[Garbage]) -> Result<(), VaultError> {
+        let instances: Vec<_> = garbage.iter().filter_map(|entry| entry.instance).collect();
+        let shredded = match instances.as_slice() {
+            [] => Ok(()),
+            instances => self.stores.keys.shred(instances),
         };
-        match self.stores.keys.shred(&[instance]) {
+        match shredded {
             Ok(()) => {
-                self.shredded().insert(garbage.id);
+                self.shredded().extend(garbage.iter().map(|entry| entry.id));
                 Ok(())
             }
             Err(error) => {
                 self.owes_shredding.store(true, Ordering::Release);
                 self.counts.unknown.fetch_add(1, Ordering::Relaxed);
                 Err(VaultError::OutcomeUnknown(format!(
-                    "the change took effect, the key of the former instance {instance} is not shredded yet: {error}"
+                    "the change took effect, the keys of former instances {instances:?} are not shredded yet: {error}"
                 )))
             }
         }
@@ -98,11 +134,13 @@ impl Vault {
             if fresh.is_empty() {
                 continue;
             }
-            let instances: Vec<InstanceId> = fresh
+            let instances: Vec<_> = fresh
                 .iter()
                 .filter_map(|garbage| garbage.instance)
                 .collect();
-            if let Err(error) = self.stores.keys.shred(&instances) {
+            if !instances.is_empty()
+                && let Err(error) = self.stores.keys.shred(&instances)
+            {
                 break Err(error);
             }
             count += instances.len() as u64;
@@ -132,12 +170,9 @@ impl Vault {
                 if !due || !self.shredded().contains(&garbage.id) {
                     continue;
                 }
-                for blob in &garbage.blobs {
-                    if blob.locator != Locator::Inline {
-                        self.stores.blobs.remove(blob.id)?;
-                    }
+                if self.remove_blobs(&garbage.blobs)? {
+                    done.push(garbage.id);
                 }
-                done.push(garbage.id);
             }
             if done.is_empty() {
                 continue;
@@ -150,6 +185,29 @@ impl Vault {
             count += done.len() as u64;
         }
     }
+
+    /// Removes blobs from the stores they are in; `false` if one is in an archive that is not configured now.
+    pub(super) fn remove_blobs(&self, blobs: &[BlobRef]) -> Result<bool, StoreError> {
+        let mut all = true;
+        for blob in blobs.iter().filter(|blob| blob.locator != Locator::Inline) {
+            match self.store_of(&blob.locator) {
+                Ok(store) => {
+                    store.remove(blob.id)?;
+                }
+                Err(_) => all = false,
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// What a deletion did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deleted {
+    /// The instance that is gone, its key shredded.
+    pub instance: Option<InstanceId>,
+    /// The delete marker that was put on top, or that was the version to be deleted.
+    pub marker: Option<Marker>,
 }
 
 const PAGE: usize = 256;

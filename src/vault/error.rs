@@ -1,10 +1,10 @@
 //! What the vault can answer instead of doing what was asked.
 
 use crate::format::FormatError;
-use crate::id::InstanceId;
+use crate::id::{InstanceId, RootId};
 use crate::keys::KeyError;
 use crate::object::ObjectError;
-use crate::store::{Bucket, StoreError};
+use crate::store::{Bucket, Marker, StoreError};
 
 /// Why the vault did not do what was asked.
 ///
@@ -25,6 +25,45 @@ pub enum VaultError {
     /// There is no object of this key.
     #[error("there is no object {} in bucket {bucket:?}", show(.key))]
     NoSuchKey {
+        /// The bucket's name.
+        bucket: String,
+        /// The object key.
+        key: Vec<u8>,
+    },
+    /// There is an object of this key perhaps, but not this version of it.
+    #[error("there is no such version of {} in bucket {bucket:?}", show(.key))]
+    NoSuchVersion {
+        /// The bucket's name.
+        bucket: String,
+        /// The object key.
+        key: Vec<u8>,
+    },
+    /// The version that the request names, or the current one, is a delete marker.
+    #[error("{} in bucket {bucket:?} was deleted: this version is a delete marker", show(&.marker.key))]
+    DeleteMarker {
+        /// The bucket's name.
+        bucket: String,
+        /// Whether it is the newest version of its key.
+        is_current: bool,
+        /// The marker.
+        marker: Box<Marker>,
+    },
+    /// There is no upload of this id, or no longer: it was completed or aborted.
+    #[error("there is no upload {upload} of {} to bucket {bucket:?}", show(.key))]
+    NoSuchUpload {
+        /// The bucket's name.
+        bucket: String,
+        /// The object key.
+        key: Vec<u8>,
+        /// The upload.
+        upload: InstanceId,
+    },
+    /// The upload has no such part, or it is another one by now.
+    #[error("part {0} is not as the request says: it was not uploaded, or uploaded again since")]
+    NoSuchPart(u32),
+    /// The object is in the archive and has to be restored first.
+    #[error("object {} in bucket {bucket:?} is in the archive: restore it first", show(.key))]
+    Archived {
         /// The bucket's name.
         bucket: String,
         /// The object key.
@@ -65,6 +104,18 @@ pub enum VaultError {
     /// The bucket key, or every master key version it is wrapped by, is disabled.
     #[error("the key of bucket {0:?} is disabled")]
     Disabled(String),
+    /// No root of this id is configured.
+    #[error("no root {0} is configured")]
+    NoSuchRoot(RootId),
+    /// The root that the object is protected under is disabled.
+    #[error("root {0} is disabled")]
+    RootDisabled(RootId),
+    /// The root that the object is protected under is to be destroyed.
+    #[error("root {0} is pending deletion")]
+    RootPendingDeletion(RootId),
+    /// The bucket is not opened for plain objects.
+    #[error("bucket {0:?} holds sealed objects only: an operator has to open it for plain ones")]
+    PlaintextNotAllowed(String),
     /// The bucket key was shredded.
     #[error("the key of bucket {0:?} was shredded: what it protected cannot be opened again")]
     Shredded(String),

@@ -1,10 +1,13 @@
 //! How an object's row, manifest and head belong together (F-80 and following): made here, and checked here.
 
 use super::put::CREATED;
-use crate::format::{FormatError, Manifest, NamedList, sealed_len};
-use crate::keys::{DataKeyInfo, RecordState};
+use std::sync::Arc;
+
+use super::types::PartSpan;
+use crate::format::{FormatError, Manifest, NamedList, Suite, sealed_len};
+use crate::keys::{DataKeyInfo, Mode, RecordState};
 use crate::object::BlobSummary;
-use crate::store::ObjectRow;
+use crate::store::{BlobRef, ObjectRow};
 
 /// The manifest of a new object as it goes into the catalog, its pages behind it; and its digest, as it goes into the
 /// key record.
@@ -15,8 +18,16 @@ pub(super) struct Layout {
 
 impl Layout {
     pub(super) fn of_one_blob(head: &[u8], blob: &BlobSummary) -> Result<Self, FormatError> {
-        let entry = (blob.part, blob.plain_len, blob.salt);
-        let bytes = Manifest::new(blob.suite, head, [entry])?.encode()?;
+        Self::of_parts(blob.suite, head, [(blob.part, blob.plain_len, blob.salt)])
+    }
+
+    /// Of blobs given as (part, plaintext length, salt), in order.
+    pub(super) fn of_parts(
+        suite: Suite,
+        head: &[u8],
+        parts: impl IntoIterator<Item = (u32, u64, [u8; 32])>,
+    ) -> Result<Self, FormatError> {
+        let bytes = Manifest::new(suite, head, parts)?.encode()?;
         let digest = bytes.digest();
         let mut manifest = bytes.body;
         bytes.pages.iter().for_each(|page| manifest.extend(page));
@@ -43,19 +54,21 @@ impl Verified {
         if manifest.suite as u8 != row.suite || manifest.total != row.length {
             return Err("its row is not the one its key record was made with".to_owned());
         }
+        // F-43: suite 0 and the plain mode go together. The record vouches for both.
+        if (row.mode == Mode::Plain.code()) != (manifest.suite == Suite::PlainGmac) {
+            return Err("its suite is not one of its mode".to_owned());
+        }
         let mut head = manifest
             .open_head(&row.head)
             .map_err(|error| format!("its head is {error}"))?;
-        let blobs = manifest.entries.len() == row.blobs.len()
-            && manifest
-                .entries
-                .iter()
-                .zip(&row.blobs)
-                .all(|(entry, blob)| {
+        let named = |blobs: &[BlobRef]| {
+            manifest.entries.len() == blobs.len()
+                && manifest.entries.iter().zip(blobs).all(|(entry, blob)| {
                     entry.part == blob.part
                         && sealed_len(manifest.suite, entry.length) == Some(blob.sealed_len)
-                });
-        if !blobs {
+                })
+        };
+        if !named(&row.blobs) || !(row.restored.is_empty() || named(&row.restored)) {
             return Err("its blobs are not the ones its manifest names".to_owned());
         }
         let at = head.0.iter().position(|(name, _)| name == CREATED);
@@ -71,9 +84,28 @@ impl Verified {
         })
     }
 
+    /// Whether it was written in parts.
+    pub(super) fn is_multipart(&self) -> bool {
+        self.manifest.entries.iter().any(|entry| entry.part != 0)
+    }
+
+    /// The parts it was written in, if it was.
+    pub(super) fn parts(&self) -> Arc<[PartSpan]> {
+        let entries = self.manifest.entries.iter();
+        let parts = entries.filter(|entry| entry.part != 0);
+        parts
+            .map(|entry| PartSpan {
+                part: entry.part,
+                start: entry.start,
+                length: entry.length,
+            })
+            .collect()
+    }
+
     /// The part that holds the byte at `offset`, which is inside the object; where it starts and ends.
     pub(super) fn part_at(&self, offset: u64) -> (usize, u64, u64) {
         let entries = &self.manifest.entries;
+        // Parts may be empty; the byte is in none of those.
         let index = entries.partition_point(|entry| entry.start + entry.length <= offset);
         let index = index.min(entries.len() - 1);
         let entry = &entries[index];
@@ -99,9 +131,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::format::Suite;
     use crate::id::{BlobId, InstanceId, VersionId};
-    use crate::store::{BlobRef, Locator};
+    use crate::store::Locator;
 
     /// A row of one blob of `length` bytes and the record that vouches for it.
     fn object(length: u64) -> (ObjectRow, DataKeyInfo) {
@@ -180,6 +211,13 @@ mod tests {
         assert!(refused(&|row| row.blobs[0].part = 1));
         assert!(refused(&|row| row.blobs[0].sealed_len += 16));
         assert!(refused(&|row| row.blobs.clear()));
+        let copy = |row: &mut ObjectRow| row.restored = row.blobs.clone();
+        assert!(!refused(&copy));
+        assert!(refused(&|row| {
+            copy(row);
+            row.restored[0].sealed_len += 16;
+        }));
+        assert!(refused(&|row| row.mode = Mode::Plain.code()));
         let (other, _) = object(6);
         assert!(Verified::new(&other, &record).is_err(), "another object's");
     }

@@ -185,13 +185,16 @@ impl Vault {
         done: &mut Maintenance,
     ) -> Result<(), StoreError> {
         let mut over = Over::new(self, now, closed_too);
-        for shard in 0..=u8::MAX {
-            for blob in self.stores.blobs.list(shard)? {
-                if over.is_over(incarnation_of(blob))?
-                    && self.stores.catalog.condemn(blob)?
-                    && self.stores.blobs.remove(blob)?
-                {
-                    done.orphan_blobs += 1;
+        let archive = self.stores.archive.as_deref();
+        for store in [Some(&*self.stores.blobs), archive].into_iter().flatten() {
+            for shard in 0..=u8::MAX {
+                for blob in store.list(shard)? {
+                    if over.is_over(incarnation_of(blob))?
+                        && self.stores.catalog.condemn(blob)?
+                        && store.remove(blob)?
+                    {
+                        done.orphan_blobs += 1;
+                    }
                 }
             }
         }

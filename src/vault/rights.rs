@@ -39,7 +39,7 @@ impl Vault {
         self.fetch_key(bucket, generation, Purpose::Attributes, "")
     }
 
-    fn fetch_key(
+    pub(super) fn fetch_key(
         &self,
         bucket: &Bucket,
         generation: u32,
@@ -129,6 +129,8 @@ impl Vault {
             KeyError::UnwrapOnly | KeyError::Exhausted => {
                 VaultError::ReadOnly(format!("bucket {bucket:?}: {error}"))
             }
+            KeyError::RootDisabled { root } => VaultError::RootDisabled(root),
+            KeyError::RootPendingDeletion { root } => VaultError::RootPendingDeletion(root),
             KeyError::NoRoot { .. } | KeyError::Hsm(MasterKeyError::KeyMissing { .. }) => {
                 VaultError::KeyMissing {
                     what: format!("what opens the key of bucket {bucket:?}"),

@@ -12,14 +12,18 @@ use super::{
 };
 use crate::format::SEGMENT_LEN;
 use crate::keys::Keyring;
-use crate::store::{FileBlobs, SqliteCatalog, SqliteKeys, SqliteOptions, StoreError, SyncMeter};
+use crate::store::{
+    BlobStore, FileBlobs, SqliteCatalog, SqliteKeys, SqliteOptions, StoreError, SyncMeter,
+};
 
-/// Where the embedded stores lie. The three may be on different disks, and for the promise that any two of data, keys and
+/// Where the embedded stores lie. They may be on different disks, and for the promise that any two of data, keys and
 /// token open nothing, should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorePaths {
     /// Directory of the sealed blobs.
     pub blobs: PathBuf,
+    /// Directory of the sealed blobs of archived objects, if there is an archive: a slower disk, say.
+    pub archive: Option<PathBuf>,
     /// File of the key store.
     pub keys: PathBuf,
     /// File of the catalog.
@@ -27,11 +31,12 @@ pub struct StorePaths {
 }
 
 impl StorePaths {
-    /// All below one directory: `blobs/`, `keys.db`, `catalog.db`.
+    /// All below one directory: `blobs/`, `archive/`, `keys.db`, `catalog.db`.
     #[must_use]
     pub fn below(dir: &Path) -> Self {
         Self {
             blobs: dir.join("blobs"),
+            archive: Some(dir.join("archive")),
             keys: dir.join("keys.db"),
             catalog: dir.join("catalog.db"),
         }
@@ -76,13 +81,17 @@ impl Stores {
     }
 
     fn open_with(paths: &StorePaths, options: &SqliteOptions) -> Result<Self, VaultError> {
+        let files = |dir: &Path| -> Result<Arc<dyn BlobStore>, StoreError> {
+            Ok(Arc::new(FileBlobs::open_with(
+                dir,
+                Arc::clone(&options.meter),
+            )?))
+        };
         Ok(Self {
             keys: Arc::new(SqliteKeys::open_with(&paths.keys, options)?),
             catalog: Arc::new(SqliteCatalog::open_with(&paths.catalog, options)?),
-            blobs: Arc::new(FileBlobs::open_with(
-                &paths.blobs,
-                Arc::clone(&options.meter),
-            )?),
+            blobs: files(&paths.blobs)?,
+            archive: paths.archive.as_deref().map(files).transpose()?,
         })
     }
 }

@@ -65,7 +65,8 @@ const SIZES: [usize; 3] = [1_000, 70_000, 1_500_000];
 fn no_file_holds_plaintext_its_md5_or_a_bare_key() {
     let dir = tempfile::tempdir().unwrap();
     let vault = start(dir.path());
-    vault.create_bucket("b", "owner").unwrap();
+    let bucket = vault.create_bucket("b", "owner").unwrap();
+    vault.allow_plaintext(&bucket, true).unwrap();
     let mark = mark();
     let customer = [0x3c; 32];
     let mut secrets = vec![("customer key", customer.to_vec())];
@@ -172,6 +173,7 @@ fn a_tenth_of_a_second_after_a_request_no_key_of_it_and_no_plaintext_is_in_memor
                 .open(OpenRequest {
                     bucket: "b",
                     key: name.as_bytes(),
+                    version: Which::Current,
                     customer: with_customer_key.then(key),
                     instance: None,
                     principal: "tester",

@@ -1,13 +1,13 @@
 //! What callers hand to the vault and get back from it.
 
 use std::fmt;
-use std::ops::Bound;
+use std::sync::Arc;
 
 use crate::format::{NamedList, Suite};
-use crate::id::InstanceId;
+use crate::id::{InstanceId, RootId, VersionId};
 use crate::keys::Mode;
 use crate::secret::Secret;
-use crate::store::Precondition;
+use crate::store::{Place, Precondition, Which};
 
 /// How an object is protected.
 pub enum Protection {
@@ -16,9 +16,17 @@ pub enum Protection {
     /// Sealed; what opens it is the caller's 256-bit key *and* the bucket's key. The caller's is forgotten with the
     /// stream.
     Customer(Secret<32>),
-    /// Authenticated but readable on the disk (suite 0). Only for buckets whose rules allow it, which the caller has
-    /// checked. The choice is bound into the object's key record: no edit of the catalog turns a sealed object into a
-    /// plain one, or back.
+    /// Sealed, under a key of the bucket that this root alone wraps.
+    Kms {
+        /// The root; it need not be a primary one.
+        root: RootId,
+        /// What the object's key is bound to besides, as
+        /// [`encode_encryption_context`](crate::keys::encode_encryption_context) makes it; empty for nothing.
+        context: Vec<u8>,
+    },
+    /// Authenticated but readable on the disk (suite 0). Only in buckets that an operator opened for it
+    /// ([`Vault::allow_plaintext`](super::Vault::allow_plaintext)). The choice is bound into the object's key record: no
+    /// edit of the catalog turns a sealed object into a plain one, or back.
     Plain,
 }
 
@@ -29,18 +37,27 @@ impl Protection {
         match self {
             Self::Managed => Mode::Managed,
             Self::Customer(_) => Mode::Customer,
+            Self::Kms { .. } => Mode::Kms,
             Self::Plain => Mode::Plain,
+        }
+    }
+
+    pub(super) fn customer(&self) -> Option<&Secret<32>> {
+        match self {
+            Self::Customer(key) => Some(key),
+            Self::Managed | Self::Kms { .. } | Self::Plain => None,
         }
     }
 }
 
 impl fmt::Debug for Protection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Managed => "Managed",
-            Self::Customer(_) => "Customer(..)",
-            Self::Plain => "Plain",
-        })
+        match self {
+            Self::Managed => f.write_str("Managed"),
+            Self::Customer(_) => f.write_str("Customer(..)"),
+            Self::Kms { root, .. } => write!(f, "Kms({root})"),
+            Self::Plain => f.write_str("Plain"),
+        }
     }
 }
 
@@ -86,6 +103,10 @@ impl Default for CommitRequest {
 pub struct Committed {
     /// The instance that is visible now.
     pub instance: InstanceId,
+    /// Label of the version.
+    pub version: VersionId,
+    /// Whether it is the null version of its key: the bucket's versioning is not enabled.
+    pub null: bool,
     /// When it became so, Unix milliseconds.
     pub modified_ms: u64,
     /// The instance whose place it took; its key is shredded.
@@ -101,6 +122,8 @@ pub struct OpenRequest<'a> {
     pub bucket: &'a str,
     /// The object key.
     pub key: &'a [u8],
+    /// Which version of it.
+    pub version: Which,
     /// The customer key, for an object stored with one.
     pub customer: Option<Secret<32>>,
     /// Only this instance; another one is [`VaultError::PreconditionFailed`](super::VaultError::PreconditionFailed).
@@ -124,12 +147,36 @@ pub struct ObjectInfo {
     pub suite: Suite,
     /// The instance.
     pub instance: InstanceId,
+    /// Label of the version.
+    pub version: VersionId,
+    /// Whether it is the null version of its key.
+    pub null: bool,
+    /// The root it is protected under, where one was named.
+    pub kms_root: Option<RootId>,
+    /// What its key is bound to besides, encoded; see
+    /// [`decode_encryption_context`](crate::keys::decode_encryption_context).
+    pub encryption_context: Vec<u8>,
+    /// The parts it was written in, in order; empty if it was not.
+    pub parts: Arc<[PartSpan]>,
+    /// Where its bytes are; the catalog's word.
+    pub place: Place,
     /// The immutable facts it was written with, authenticated.
     pub head: NamedList,
     /// The sealed attributes it was written with, authenticated.
     pub attrs: NamedList,
     /// Facts that may change; the catalog's word.
     pub facts: Vec<u8>,
+}
+
+/// Where a part is in its object; authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartSpan {
+    /// Its number, 1 to 10,000.
+    pub part: u32,
+    /// Plaintext bytes of the object before it.
+    pub start: u64,
+    /// Its plaintext bytes.
+    pub length: u64,
 }
 
 /// What the catalog says of an object, its sealed attributes apart: nothing here is authenticated.
@@ -143,63 +190,19 @@ pub struct Stat {
     pub modified_ms: u64,
     /// How it is protected.
     pub mode: Mode,
+    /// Label of the version.
+    pub version: VersionId,
+    /// Whether it is the null version of its key.
+    pub null: bool,
+    /// The root it is protected under, where one was named.
+    pub kms_root: Option<RootId>,
+    /// Where its bytes are.
+    pub place: Place,
     /// Facts that may change.
     pub facts: Vec<u8>,
     /// The sealed attributes, opened and authenticated. `None` for an object stored with a customer key, and where they
     /// cannot be opened now: one object that does not open never fails a listing.
     pub attrs: Option<NamedList>,
-}
-
-/// What to list.
-#[derive(Debug, Clone, Copy)]
-pub struct ListRequest<'a> {
-    /// The bucket's name.
-    pub bucket: &'a str,
-    /// Only keys that begin so.
-    pub prefix: &'a [u8],
-    /// Only keys from here on.
-    pub from: Bound<&'a [u8]>,
-    /// Keys that share what stands before and with its first occurrence after the prefix are shown as one item.
-    pub delimiter: Option<&'a [u8]>,
-    /// Number of items at most.
-    pub limit: usize,
-}
-
-/// A page of a listing, in byte order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listing {
-    /// The items.
-    pub items: Vec<ListedItem>,
-    /// The key the next page begins with, inclusive; `None` at the end.
-    pub next: Option<Vec<u8>>,
-}
-
-/// An item of a listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListedItem {
-    /// An object.
-    Object(ListedObject),
-    /// A common prefix, the delimiter included.
-    Prefix(Vec<u8>),
-}
-
-/// An object as a listing shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedObject {
-    /// The object key.
-    pub key: Vec<u8>,
-    /// The instance.
-    pub instance: InstanceId,
-    /// How it is protected.
-    pub mode: Mode,
-    /// Plaintext length in bytes.
-    pub length: u64,
-    /// When it became visible, Unix milliseconds.
-    pub modified_ms: u64,
-    /// As in [`Stat`].
-    pub attrs: Option<NamedList>,
-    /// Facts that may change.
-    pub facts: Vec<u8>,
 }
 
 /// What one pass of the background work did.

@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::find::{Found, Miss};
 use super::layout::Verified;
-use super::read::{Found, Miss};
+use super::read::ObjectReader;
 use super::types::{Finding, OpenRequest, VerifyReport};
 use super::{Vault, VaultError};
 use crate::format::{HEADER_LEN, parse_header};
 use crate::keys::Mode;
-use crate::store::{ListItem, ListQuery};
+use crate::store::{VersionEntry, VersionItem, VersionsQuery, Which};
 
 impl Vault {
-    /// Reads and authenticates every object of one bucket, or of all, and reports what is wrong to `each`. Objects that
-    /// are replaced or deleted meanwhile are no findings.
+    /// Reads and authenticates every version of every object of one bucket, or of all, and reports what is wrong to
+    /// `each`. Of an object in the archive both the archived and the restored copy are read. Versions that are replaced
+    /// or deleted meanwhile are no findings.
     ///
     /// Of an object stored with a customer key, everything but the data is verified: record, manifest, head, layout and
     /// lengths. Its data opens only with that key.
@@ -56,20 +58,32 @@ impl Vault {
         each: &mut dyn FnMut(&Finding),
     ) -> Result<(), VaultError> {
         let bucket = self.bucket(name)?;
-        let mut from: Option<Vec<u8>> = None;
+        let mut last: Option<(Vec<u8>, Which)> = None;
         loop {
-            let page = self.stores.catalog.list(&ListQuery {
+            let page = self.stores.catalog.list_versions(&VersionsQuery {
                 bucket: bucket.id,
                 prefix: &[],
-                from: from.as_deref().map_or(Bound::Unbounded, Bound::Included),
+                from: last
+                    .as_ref()
+                    .map_or(Bound::Unbounded, |(key, _)| Bound::Included(key.as_slice())),
+                after: last.as_ref().map(|(_, which)| *which),
                 delimiter: None,
                 limit: PAGE,
             })?;
             for item in page.items {
-                let ListItem::Object(object) = item else {
+                let VersionItem::Version(version) = item else {
                     continue;
                 };
-                match self.verify_object(name, &object.key, report) {
+                last = Some((version.key().to_vec(), version.which()));
+                let which = if version.is_current() {
+                    Which::Current // also if it is replaced before it is read
+                } else {
+                    version.which()
+                };
+                let VersionEntry::Object(object) = version.entry else {
+                    continue;
+                };
+                match self.verify_object(&request(name, &object.key, which), report) {
                     Ok(()) => {}
                     Err(VaultError::Damaged {
                         bucket,
@@ -85,34 +99,36 @@ impl Vault {
                             what,
                         });
                     }
-                    Err(VaultError::NoSuchKey { .. } | VaultError::NoSuchBucket(_)) => {
-                        report.changed += 1;
-                    }
+                    Err(
+                        VaultError::NoSuchKey { .. }
+                        | VaultError::NoSuchVersion { .. }
+                        | VaultError::DeleteMarker { .. }
+                        | VaultError::NoSuchBucket(_),
+                    ) => report.changed += 1,
                     Err(error) => return Err(error),
                 }
             }
-            let Some(next) = page.next else {
+            if !page.more {
                 return Ok(());
-            };
-            from = Some(next);
+            }
         }
     }
 
     fn verify_object(
         self: &Arc<Self>,
-        bucket: &str,
-        key: &[u8],
+        request: &OpenRequest<'_>,
         report: &mut VerifyReport,
     ) -> Result<(), VaultError> {
         for _ in 0..ATTEMPTS {
-            match self.read_back(bucket, key) {
+            let read = self.read_back(request);
+            match read {
                 Ok(bytes) => {
                     report.objects += 1;
                     report.bytes += bytes;
                     return Ok(());
                 }
                 Err(VaultError::CustomerKeyRequired) => {
-                    match self.find(&request(bucket, key), |found| self.verify_customer(found)) {
+                    match self.find(request, |found| self.verify_customer(found)) {
                         Err(VaultError::CustomerKeyNotApplicable) => {} // replaced by another kind meanwhile
                         result => {
                             report.customer_objects += u64::from(result.is_ok());
@@ -128,8 +144,23 @@ impl Vault {
         Ok(()) // replaced faster than it is read: each of those writes verified what it made
     }
 
-    fn read_back(self: &Arc<Self>, bucket: &str, key: &[u8]) -> Result<u64, VaultError> {
-        let mut reader = self.open(request(bucket, key))?;
+    /// Reads each copy of the bytes to its end; returns how many that were.
+    fn read_back(self: &Arc<Self>, request: &OpenRequest<'_>) -> Result<u64, VaultError> {
+        let first = self.open_blobs(request, |found| Ok(found.view.row.blobs.clone()))?;
+        let read = self.read_to_the_end(first)?;
+        let now = self.look_up(request.bucket, request.key, request.version)?;
+        if now.view.row.restored.is_empty() {
+            return Ok(read);
+        }
+        let restored =
+            self.open_blobs(request, |found| match found.view.row.restored.as_slice() {
+                [] => Err(VaultError::Changed.into()), // it was given up, just now
+                restored => Ok(restored.to_vec()),
+            })?;
+        Ok(read + self.read_to_the_end(restored)?)
+    }
+
+    fn read_to_the_end(&self, mut reader: ObjectReader) -> Result<u64, VaultError> {
         let mut plain = Zeroizing::new(vec![0; self.config.batch]);
         let mut offset = 0;
         loop {
@@ -156,29 +187,33 @@ impl Vault {
             .verify_record(&record, &found.context(Mode::Customer))
             .map_err(|error| self.record_miss(found, error))?;
         let verified = Verified::new(row, &info).map_err(Miss::Damaged)?;
-        for (entry, blob) in verified.manifest.entries.iter().zip(&row.blobs) {
-            let source = self.source(found, blob)?;
-            let header = source.read(0..(HEADER_LEN as u64).min(source.len()))?;
-            let header = parse_header(&header)
-                .map_err(|error| Miss::Damaged(format!("its blob is {error}")))?;
-            let same = header.suite == verified.manifest.suite
-                && header.part == entry.part
-                && header.salt.0 == entry.salt
-                && source.len() == blob.sealed_len;
-            if !same {
-                return Err(Miss::Damaged(
-                    "its blob is not the one its manifest names".to_owned(),
-                ));
+        let copies = [&row.blobs, &row.restored].into_iter();
+        for blobs in copies.filter(|blobs| !blobs.is_empty()) {
+            for (entry, blob) in verified.manifest.entries.iter().zip(blobs) {
+                let source = self.source(found, blob)?;
+                let header = source.read(0..(HEADER_LEN as u64).min(source.len()))?;
+                let header = parse_header(&header)
+                    .map_err(|error| Miss::Damaged(format!("its blob is {error}")))?;
+                let same = header.suite == verified.manifest.suite
+                    && header.part == entry.part
+                    && header.salt.0 == entry.salt
+                    && source.len() == blob.sealed_len;
+                if !same {
+                    return Err(Miss::Damaged(
+                        "its blob is not the one its manifest names".to_owned(),
+                    ));
+                }
             }
         }
         Ok(())
     }
 }
 
-fn request<'a>(bucket: &'a str, key: &'a [u8]) -> OpenRequest<'a> {
+fn request<'a>(bucket: &'a str, key: &'a [u8], version: Which) -> OpenRequest<'a> {
     OpenRequest {
         bucket,
         key,
+        version,
         customer: None,
         instance: None,
         principal: VERIFIER,

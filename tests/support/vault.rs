@@ -15,7 +15,7 @@ use strongroom::secret::Secret;
 use strongroom::store::SyncMeter;
 use strongroom::vault::{
     CommitRequest, Committed, OpenRequest, Precondition, Protection, PutRequest, StorePaths,
-    Stores, Vault, VaultConfig, VaultError,
+    Stores, Vault, VaultConfig, VaultError, Which,
 };
 
 pub const ROOT: RootId = RootId([7; 16]);
@@ -98,6 +98,12 @@ pub fn put(
     put_if(vault, bucket, key, body, Precondition::None)
 }
 
+/// Opens bucket "b" for plain objects.
+pub fn allow_plaintext(vault: &Arc<Vault>) {
+    let bucket = vault.bucket("b").unwrap();
+    vault.allow_plaintext(&bucket, true).unwrap();
+}
+
 /// Stands for an entity tag: tells the content.
 pub fn etag(body: &[u8]) -> [u8; 8] {
     let sum = body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -110,6 +116,7 @@ pub fn open<'a>(bucket: &'a str, key: &'a [u8]) -> OpenRequest<'a> {
     OpenRequest {
         bucket,
         key,
+        version: Which::Current,
         customer: None,
         instance: None,
         principal: "tester",

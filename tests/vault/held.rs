@@ -13,11 +13,15 @@ pub type Hook = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The same stores, telling.
 pub fn watched(stores: &Stores, hook: &Hook) -> Stores {
-    Stores {
-        blobs: Arc::new(Blobs {
-            inner: stores.blobs.clone(),
+    let blobs = |inner: &Arc<dyn BlobStore>| -> Arc<dyn BlobStore> {
+        Arc::new(Blobs {
+            inner: inner.clone(),
             hook: hook.clone(),
-        }),
+        })
+    };
+    Stores {
+        blobs: blobs(&stores.blobs),
+        archive: stores.archive.as_ref().map(blobs),
         keys: Arc::new(Keys {
             inner: stores.keys.clone(),
             hook: hook.clone(),

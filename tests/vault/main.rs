@@ -12,3 +12,4 @@ mod objects;
 mod races;
 mod rights;
 mod verify;
+mod versions;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use strongroom::vault::{
-    CommitRequest, ListRequest, ListedItem, Precondition, Protection, Vault, VaultError,
+    CommitRequest, ListRequest, ListedItem, Precondition, Protection, Vault, VaultError, Which,
 };
 
 use crate::support::*;
@@ -169,7 +169,10 @@ fn run(steps: Vec<Step>) {
                 match vault.delete("b", &key, precondition) {
                     Ok(gone) => {
                         assert!(holds);
-                        assert_eq!(gone, model.remove(&key).map(|(_, instance, _)| instance));
+                        assert_eq!(
+                            gone.instance,
+                            model.remove(&key).map(|(_, instance, _)| instance)
+                        );
                     }
                     Err(VaultError::PreconditionFailed) => assert!(!holds),
                     Err(error) => panic!("{error}"),
@@ -224,7 +227,10 @@ fn look(vault: &Arc<Vault>, model: &Model, key: &[u8]) {
     match model.get(key) {
         Some((body, instance, customer)) => {
             assert!(read(vault, request(key, *customer)).unwrap() == *body);
-            assert_eq!(vault.stat("b", key).unwrap().instance, *instance);
+            assert_eq!(
+                vault.stat("b", key, Which::Current).unwrap().instance,
+                *instance
+            );
         }
         None => assert!(matches!(
             get(vault, "b", key),

@@ -9,6 +9,7 @@ use strongroom::keys::Mode;
 use strongroom::store::Locator;
 use strongroom::vault::{
     CommitRequest, ListRequest, ListedItem, Precondition, Protection, Stores, Vault, VaultError,
+    Which,
 };
 
 use crate::held::Unshredding;
@@ -44,6 +45,7 @@ fn every_size_comes_back_whole_in_every_mode_also_after_a_restart() {
         2_500_000,
     ];
     let mut vault = with_bucket(dir.path());
+    allow_plaintext(&vault);
     for after_a_restart in [false, true] {
         if after_a_restart {
             vault.stop();
@@ -179,11 +181,17 @@ fn a_customer_key_object_opens_with_that_key_alone_and_says_which_fault_it_is() 
             .is_some()
     );
     assert_eq!(
-        vault.stat("b", b"c").unwrap().attrs,
+        vault.stat("b", b"c", Which::Current).unwrap().attrs,
         None,
         "sealed under her key"
     );
-    assert!(vault.stat("b", b"m").unwrap().attrs.is_some());
+    assert!(
+        vault
+            .stat("b", b"m", Which::Current)
+            .unwrap()
+            .attrs
+            .is_some()
+    );
 }
 
 #[test]
@@ -236,10 +244,17 @@ fn conditions_are_held_at_the_moment_of_commit() {
     assert_eq!(
         vault
             .delete("b", b"x", Precondition::Is(second.instance))
-            .unwrap(),
+            .unwrap()
+            .instance,
         Some(second.instance)
     );
-    assert_eq!(vault.delete("b", b"x", Precondition::None).unwrap(), None);
+    assert_eq!(
+        vault
+            .delete("b", b"x", Precondition::None)
+            .unwrap()
+            .instance,
+        None
+    );
     assert!(matches!(
         get(&vault, "b", b"x"),
         Err(VaultError::NoSuchKey { .. })
@@ -413,6 +428,12 @@ fn what_a_request_must_not_ask_for_is_refused_before_anything_is_made() {
     let mut request = put_request("b", b"x", Protection::Managed);
     request.suite = Some(Suite::PlainGmac);
     refused(request);
+    let mut request = put_request("b", b"x", Protection::Managed);
+    request.protection = Protection::Kms {
+        root: ROOT,
+        context: b"not a context".to_vec(),
+    };
+    refused(request);
     let mut request = put_request("b", b"x", Protection::Plain);
     request.suite = Some(Suite::Cbc64Gmac);
     refused(request);
@@ -493,5 +514,11 @@ fn nobody_is_told_that_an_object_is_gone_before_its_key_is() {
     keys.broken.store(false, Ordering::SeqCst);
     let vault = Vault::start(stores, keyring(), Default::default()).unwrap();
     assert!(real.keys.fetch(instance).unwrap().tombstone);
-    assert_eq!(vault.delete("b", b"x", Precondition::None).unwrap(), None);
+    assert_eq!(
+        vault
+            .delete("b", b"x", Precondition::None)
+            .unwrap()
+            .instance,
+        None
+    );
 }

@@ -8,7 +8,7 @@ use strongroom::keys::testing::{Fault, SoftMasterKey};
 use strongroom::keys::{KeyState, MasterVersionState, Purpose, Request};
 use strongroom::store::{GenerationState, MasterRow};
 use strongroom::vault::{
-    Bucket, CommitRequest, Precondition, Protection, StorePaths, Stores, Vault, VaultError,
+    Bucket, CommitRequest, Precondition, Protection, StorePaths, Stores, Vault, VaultError, Which,
 };
 
 use crate::support::*;
@@ -76,7 +76,7 @@ fn a_disabled_bucket_key_holds_for_the_next_request_and_enabling_it_too() {
     let late = stream.commit(CommitRequest::default());
     assert!(matches!(late, Err(VaultError::Disabled(_))), "{late:?}");
     assert_eq!(
-        vault.stat("b", b"x").unwrap().attrs,
+        vault.stat("b", b"x", Which::Current).unwrap().attrs,
         None,
         "a listing goes on without"
     );

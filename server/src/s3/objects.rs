@@ -9,6 +9,7 @@ use strongroom::keys::Mode;
 use strongroom::store::Precondition;
 use strongroom::vault::{
     CommitRequest, Committed, ObjectInfo, ObjectReader, OpenRequest, PutRequest, Vault, VaultError,
+    Which,
 };
 
 use super::AppState;
@@ -501,6 +502,7 @@ pub(super) async fn open(
             .open(OpenRequest {
                 bucket: &bucket,
                 key: key.as_bytes(),
+                version: Which::Current,
                 customer,
                 instance: None,
                 principal: &principal,
@@ -523,7 +525,7 @@ pub(super) struct Standing {
 }
 
 pub(super) fn current(vault: &Vault, bucket: &str, key: &str) -> S3Result<Option<Standing>> {
-    match vault.stat(bucket, key.as_bytes()) {
+    match vault.stat(bucket, key.as_bytes(), Which::Current) {
         Ok(stat) => Ok(Some(Standing {
             current: Current {
                 etag: etag(stat.mode, stat.instance, stat.attrs.as_ref()),

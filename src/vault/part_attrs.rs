@@ -1,0 +1,142 @@
+//! The sealed attributes of an object's parts: how they are kept together, and how they are opened.
+//!
+//! In the catalog they are one string of bytes that only who asks for parts reads: for each part, in order,
+//! `le32 part || le32 length || sealed attributes`.
+
+use super::find::{Found, Miss};
+use super::read::{ObjectReader, Opened};
+use super::types::OpenRequest;
+use super::{Vault, VaultError};
+use crate::format::NamedList;
+use crate::keys::Mode;
+
+impl Vault {
+    /// The attributes of up to `limit` parts with numbers above `after`, opened; none for an object that was not written
+    /// in parts.
+    ///
+    /// # Errors
+    /// As [`Vault::open`].
+    pub fn part_attrs(
+        &self,
+        request: &OpenRequest<'_>,
+        after: u32,
+        limit: usize,
+    ) -> Result<Vec<(u32, NamedList)>, VaultError> {
+        self.find(request, |found| {
+            let opened = self.open_found(request, found)?;
+            self.part_attrs_of(found, &opened, request.principal, after, limit)
+        })
+    }
+
+    fn part_attrs_of(
+        &self,
+        found: &Found,
+        opened: &Opened,
+        principal: &str,
+        after: u32,
+        limit: usize,
+    ) -> Result<Vec<(u32, NamedList)>, Miss> {
+        if !opened.verified.is_multipart() {
+            return Ok(Vec::new());
+        }
+        let instance = found.view.row.instance;
+        let joined = self.stores.catalog.part_attrs(instance)?;
+        let joined = joined.ok_or_else(|| Miss::Gone("the attributes of its parts".to_owned()))?;
+        let sealed = split(&joined).filter(|sealed| {
+            let named = opened.verified.manifest.entries.iter();
+            named
+                .map(|entry| entry.part)
+                .eq(sealed.iter().map(|(part, _)| *part))
+        });
+        let sealed = sealed.ok_or_else(|| {
+            Miss::Damaged("the attributes of its parts are not those of its parts".to_owned())
+        })?;
+        let wanted = sealed
+            .into_iter()
+            .filter(|(part, _)| *part > after)
+            .take(limit);
+        let key = match opened.info.mode {
+            Mode::Customer => None,
+            _ => Some(self.key_to_open(&found.bucket, opened.generation, principal)?),
+        };
+        wanted
+            .map(|(part, sealed)| {
+                let unwrapped = match &key {
+                    None => opened.data_key.open_attrs(instance, part, sealed),
+                    Some(key) => key.open_attrs(instance, part, sealed),
+                };
+                Ok((part, self.open_attrs(found, unwrapped)?))
+            })
+            .collect()
+    }
+}
+
+impl ObjectReader {
+    /// The attributes of up to `limit` parts with numbers above `after`, opened; none for an object that was not written
+    /// in parts.
+    ///
+    /// # Errors
+    /// As [`ObjectReader::read_at`]; [`VaultError::Changed`] if the object was replaced since it was opened.
+    pub fn part_attrs(
+        &self,
+        after: u32,
+        limit: usize,
+    ) -> Result<Vec<(u32, NamedList)>, VaultError> {
+        self.vault
+            .part_attrs_of(&self.found, &self.opened, &self.principal, after, limit)
+            .map_err(|miss| match miss {
+                Miss::Gone(_) => VaultError::Changed,
+                miss => self.error(miss),
+            })
+    }
+}
+
+/// Joins the attributes of parts, given in order.
+#[allow(dead_code)] // until uploads are here
+pub(super) fn join<'a>(
+    parts: impl IntoIterator<Item = (u32, &'a [u8])>,
+) -> Result<Vec<u8>, VaultError> {
+    let mut joined = Vec::new();
+    for (part, sealed) in parts {
+        let len = u32::try_from(sealed.len())
+            .map_err(|_| VaultError::Invalid("attributes of a part are too long".to_owned()))?;
+        joined.extend(part.to_le_bytes());
+        joined.extend(len.to_le_bytes());
+        joined.extend(sealed);
+    }
+    Ok(joined)
+}
+
+/// What [`join`] joined; `None` for anything else.
+pub(super) fn split(joined: &[u8]) -> Option<Vec<(u32, &[u8])>> {
+    let mut parts = Vec::new();
+    let mut rest = joined;
+    while !rest.is_empty() {
+        let (part, after) = rest.split_first_chunk()?;
+        let (len, after) = after.split_first_chunk()?;
+        let len = usize::try_from(u32::from_le_bytes(*len)).ok()?;
+        let (sealed, after) = after.split_at_checked(len)?;
+        parts.push((u32::from_le_bytes(*part), sealed));
+        rest = after;
+    }
+    Some(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn what_is_joined_splits_again_and_nothing_else_does() {
+        let parts: [(u32, &[u8]); 3] = [(1, b"abc"), (2, b""), (10_000, b"0123456789")];
+        let joined = join(parts).unwrap();
+        assert_eq!(split(&joined).unwrap(), parts);
+        assert_eq!(split(b"").unwrap(), []);
+        let whole: Vec<usize> = vec![0, 11, 19];
+        for at in (0..joined.len()).filter(|at| !whole.contains(at)) {
+            assert!(split(&joined[..at]).is_none(), "cut at {at}");
+        }
+    }
+}
