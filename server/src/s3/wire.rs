@@ -17,6 +17,8 @@ use crate::service::Facts;
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
 /// An error body is small; a larger body is not one of ours.
 const LARGEST_ERROR: usize = 64 << 10;
+/// Names the vocabulary of S3's documents.
+const SCHEMA: &str = " xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"";
 
 /// The S3 service as the front calls it: with [`ConnInfo`] and [`Facts`] in the request's extensions.
 #[derive(Clone)]
@@ -53,6 +55,8 @@ impl Wire {
         };
         if response.status().is_client_error() || response.status().is_server_error() {
             response = complete_error(response, &method, &path, &id).await;
+        } else {
+            name_schema(&mut response);
         }
         let headers = response.headers_mut();
         headers.remove(DETAIL);
@@ -136,6 +140,45 @@ async fn complete_error(
     Response::from_parts(parts, Body::from(Bytes::from(whole)))
 }
 
+/// Adds S3's namespace to an answer in XML; the protocol crate leaves it out of some. An object's content, which may be
+/// XML too, is a stream and never held here.
+fn name_schema(response: &mut Response<Body>) {
+    let is_xml = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/xml"));
+    let Some(named) = response
+        .body()
+        .bytes()
+        .filter(|_| is_xml)
+        .and_then(|bytes| with_namespace(&bytes))
+    else {
+        return;
+    };
+    if response.headers().contains_key(CONTENT_LENGTH) {
+        let length = HeaderValue::from(named.len());
+        response.headers_mut().insert(CONTENT_LENGTH, length);
+    }
+    *response.body_mut() = Body::from(Bytes::from(named));
+}
+
+/// The document with S3's namespace on its root, unless the root has an attribute of its own.
+fn with_namespace(xml: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(xml).ok()?;
+    let root = text.strip_prefix("<?xml").map_or(Some(0), |declared| {
+        declared
+            .find("?>")
+            .map(|at| "<?xml".len() + at + "?>".len())
+    })?;
+    let name = text[root..].strip_prefix('<')?;
+    let end = name.find(['>', ' ', '/'])?;
+    if !name[end..].starts_with('>') {
+        return None;
+    }
+    let at = root + 1 + end;
+    Some([&xml[..at], SCHEMA.as_bytes(), &xml[at..]].concat())
+}
+
 /// S3's own sentence about a body that does not parse; the protocol crate has the description of the code there.
 fn s3_text(error: String) -> String {
     const OPEN: &str = "<Code>MalformedXML</Code><Message>";
@@ -176,6 +219,23 @@ mod tests {
         assert_eq!(s3_text(error("a description")), error(MALFORMED_XML));
         let other = "<Error><Code>NoSuchKey</Code><Message>m</Message></Error>";
         assert_eq!(s3_text(other.to_owned()), other);
+    }
+
+    #[test]
+    fn every_document_names_its_schema_once() {
+        let with =
+            |xml: &str| with_namespace(xml.as_bytes()).map(|x| String::from_utf8(x).unwrap());
+        for declaration in ["", "<?xml version=\"1.0\" encoding=\"UTF-8\"?>"] {
+            let named = format!("{declaration}<A{SCHEMA}><B>1</B></A>");
+            assert_eq!(
+                with(&format!("{declaration}<A><B>1</B></A>")),
+                Some(named.clone())
+            );
+            assert_eq!(with(&named), None);
+        }
+        for other in ["", "<", "<?xml", "text", "<A/>"] {
+            assert_eq!(with(other), None);
+        }
     }
 
     #[test]

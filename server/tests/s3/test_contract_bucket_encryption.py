@@ -44,8 +44,9 @@ class BucketEncryption(contract.Contract):
         return self.flat(ElementTree.fromstring(reply.body))
 
     def flat(self, element):
-        """(path, text) of every leaf."""
-        name = element.tag.removeprefix(f"{{{SPACE}}}")
+        """(path, text) of every leaf, whose names must be S3's."""
+        space, _, name = element.tag.removeprefix("{").partition("}")
+        self.assertEqual(space, SPACE)
         if len(element) == 0:
             return [(name, element.text)]
         return [(f"{name}/{path}", text) for child in element for path, text in self.flat(child)]

@@ -1,4 +1,5 @@
-"""Rows 4.1 to 4.3 of the contract on PUT, GET, HEAD, COPY, DELETE and lists. `contract` lists all rows."""
+"""Rows 4.1 to 4.3 of the contract on PUT, GET, HEAD, COPY, DELETE and lists, and what storage classes they take.
+`contract` lists all rows."""
 
 import hashlib
 import os
@@ -13,6 +14,9 @@ from contract import (
     encoded, source_customer, without,
 )
 from daemon import Daemon
+
+CLASS = "x-amz-storage-class"
+LABELS = ("REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR")
 
 
 def setUpModule():
@@ -353,6 +357,27 @@ class ManagedKeys(Contract):
         for reply in self.written({SSE: "aws:kms"}):
             self.refused(
                 reply, 501, "NotImplemented", "Server side encryption specified but KMS is not configured"
+            )
+
+
+class StorageClasses(Contract):
+    def test_4_6_02_storage_classes_are_kept_and_shown(self):
+        for name in LABELS:
+            self.put("label", headers={CLASS: name})
+            self.assertEqual(self.reads("label", b"test").headers[CLASS], name)
+        self.put("label", headers={CLASS: "STANDARD"})
+        self.assertNotIn(CLASS, self.reads("label", b"test").headers)
+        listed = self.s3.list_objects_v2(Bucket=self.bucket, Prefix="label")["Contents"]
+        self.assertEqual([entry["StorageClass"] for entry in listed], ["STANDARD"])
+
+    def test_4_6_03_an_unknown_storage_class(self):
+        self.put("source")
+        for reply in (
+            self.call("PUT", self.path("k"), {CLASS: "CELLAR"}, b"x"), self.copy("source", "k", {CLASS: "CELLAR"})
+        ):
+            self.refused(
+                reply, 400, "InvalidStorageClass", "The storage class you specified is not valid",
+                StorageClassRequested="CELLAR",
             )
 
 
