@@ -4,8 +4,8 @@
 //! commit names it. A file that was left unfinished is an orphan for the sweeper.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -132,8 +132,19 @@ impl BlobStore for FileBlobs {
     }
 }
 
-struct FileWriter {
-    file: File,
+/// A file being written, as a writer needs it.
+trait Sink: io::Write + Send {
+    fn sync_data(&self) -> io::Result<()>;
+}
+
+impl Sink for File {
+    fn sync_data(&self) -> io::Result<()> {
+        Self::sync_data(self)
+    }
+}
+
+struct FileWriter<F: Sink> {
+    file: F,
     path: PathBuf,
     shard: Arc<Shard>,
     meter: Arc<SyncMeter>,
@@ -149,7 +160,7 @@ enum State {
     Finished,
 }
 
-impl BlobWriter for FileWriter {
+impl<F: Sink> BlobWriter for FileWriter<F> {
     fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.check()?;
         // Goes on after EINTR and after a short write.
@@ -173,7 +184,7 @@ impl BlobWriter for FileWriter {
     }
 }
 
-impl FileWriter {
+impl<F: Sink> FileWriter<F> {
     fn check(&self) -> Result<(), StoreError> {
         match self.state {
             State::Open => Ok(()),
@@ -185,7 +196,7 @@ impl FileWriter {
     }
 }
 
-impl Drop for FileWriter {
+impl<F: Sink> Drop for FileWriter<F> {
     fn drop(&mut self) {
         if self.state != State::Finished {
             // If this fails too, the sweeper finds the file: nothing names it.
@@ -194,13 +205,13 @@ impl Drop for FileWriter {
     }
 }
 
-struct FileReader {
-    file: File,
+struct FileReader<F> {
+    file: F,
     path: PathBuf,
     len: u64,
 }
 
-impl BlobReader for FileReader {
+impl<F: FileExt + Send + Sync> BlobReader for FileReader<F> {
     fn len(&self) -> u64 {
         self.len
     }
@@ -322,4 +333,173 @@ fn parse_id(name: &str) -> Option<BlobId> {
         return None;
     }
     Some(BlobId(u128::from_str_radix(name, 16).ok()?.to_be_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::VecDeque;
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// What the next call does instead of all it was asked for.
+    #[derive(Clone, Copy)]
+    enum Turn {
+        /// Takes or gives this many bytes at most.
+        Short(usize),
+        Fails(io::ErrorKind),
+    }
+
+    /// A file whose calls go as scripted; past the end of the script, well.
+    struct Scripted {
+        file: File,
+        turns: Mutex<VecDeque<Turn>>,
+        sync: Option<io::ErrorKind>,
+    }
+
+    impl Scripted {
+        fn turn(&self, length: usize) -> io::Result<usize> {
+            match self.turns.lock().unwrap().pop_front() {
+                Some(Turn::Short(most)) => Ok(length.min(most)),
+                Some(Turn::Fails(kind)) => Err(kind.into()),
+                None => Ok(length),
+            }
+        }
+    }
+
+    impl io::Write for Scripted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = self.turn(bytes.len())?;
+            self.file.write(&bytes[..count])
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Sink for Scripted {
+        fn sync_data(&self) -> io::Result<()> {
+            self.sync.map_or(Ok(()), |kind| Err(kind.into()))
+        }
+    }
+
+    impl FileExt for Scripted {
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+            let count = self.turn(buf.len())?;
+            self.file.read_at(&mut buf[..count], offset)
+        }
+
+        fn write_at(&self, _: &[u8], _: u64) -> io::Result<usize> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    const ID: BlobId = BlobId([5; 16]);
+
+    struct Scene {
+        dir: tempfile::TempDir,
+        blobs: FileBlobs,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let blobs = FileBlobs::open(dir.path()).unwrap();
+            Self { dir, blobs }
+        }
+
+        fn writer(&self, turns: &[Turn], sync: Option<io::ErrorKind>) -> Box<FileWriter<Scripted>> {
+            let path = self.dir.path().join("05").join(ID.to_string());
+            let turns = Mutex::new(turns.iter().copied().collect());
+            Box::new(FileWriter {
+                file: Scripted {
+                    file: File::create_new(&path).unwrap(),
+                    turns,
+                    sync,
+                },
+                path,
+                shard: Arc::clone(self.blobs.shard(5)),
+                meter: Arc::default(),
+                len: 0,
+                state: State::Open,
+            })
+        }
+    }
+
+    #[test]
+    fn a_write_goes_on_after_a_signal_and_after_a_part_of_it() {
+        let scene = Scene::new();
+        let interrupted = Turn::Fails(io::ErrorKind::Interrupted);
+        let turns = [interrupted, Turn::Short(3), interrupted, Turn::Short(1)];
+        let mut writer = scene.writer(&turns, None);
+        writer.append(b"in several pieces").unwrap();
+        assert_eq!(writer.finish().unwrap(), 17);
+        let path = scene.dir.path().join("05").join(ID.to_string());
+        assert_eq!(std::fs::read(path).unwrap(), b"in several pieces");
+    }
+
+    #[test]
+    fn a_full_disk_is_full_and_leaves_nothing_of_the_blob() {
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            let scene = Scene::new();
+            let mut writer = scene.writer(&[Turn::Short(4), Turn::Fails(kind)], None);
+            let full = writer.append(b"too much");
+            assert!(matches!(full, Err(StoreError::Full(_))), "{full:?}");
+            // What the file holds is not known: nothing more goes into it, even with room again.
+            assert!(matches!(writer.append(b"more"), Err(StoreError::Io(_))));
+            assert!(matches!(writer.finish(), Err(StoreError::Io(_))));
+            assert!(scene.blobs.list(5).unwrap().is_empty());
+            let mut next = scene.blobs.create(ID).unwrap();
+            next.append(b"with room again").unwrap();
+            assert_eq!(next.finish().unwrap(), 15);
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_full_at_the_sync_is_full_and_any_other_failure_of_it_ends_the_blob() {
+        for (kind, full) in [
+            (io::ErrorKind::StorageFull, true),
+            (io::ErrorKind::QuotaExceeded, true),
+            (io::ErrorKind::Other, false),
+        ] {
+            let scene = Scene::new();
+            let mut writer = scene.writer(&[], Some(kind));
+            writer.append(b"bytes").unwrap();
+            match writer.finish() {
+                Err(StoreError::Full(_)) => assert!(full),
+                Err(StoreError::WritePathEnded(_)) => assert!(!full),
+                other => panic!("{other:?}"),
+            }
+            assert!(scene.blobs.list(5).unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_read_goes_on_after_a_signal_and_after_a_part_of_it_and_says_what_failed() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"0123456789").unwrap();
+        let turns = [
+            Turn::Fails(io::ErrorKind::Interrupted),
+            Turn::Short(2),
+            Turn::Fails(io::ErrorKind::Interrupted),
+            Turn::Short(3),
+        ];
+        let reader = |turns: &[Turn]| FileReader {
+            file: Scripted {
+                file: file.try_clone().unwrap(),
+                turns: Mutex::new(turns.iter().copied().collect()),
+                sync: None,
+            },
+            path: PathBuf::from("blob"),
+            len: 10,
+        };
+        let mut buf = [0; 20];
+        assert_eq!(reader(&turns).read_at(1, &mut buf).unwrap(), 9);
+        assert_eq!(&buf[..9], b"123456789");
+        let failing = reader(&[Turn::Short(2), Turn::Fails(io::ErrorKind::Other)]);
+        let failed = failing.read_at(0, &mut buf);
+        assert!(matches!(failed, Err(StoreError::Io(_))), "{failed:?}");
+    }
 }

@@ -36,5 +36,7 @@ pub use files::FileBlobs;
 pub use keys::{KeyRow, KeyStore, KeyView, MasterRow, NewKeyRecord, ScanBy, StoreIdentity};
 #[cfg(feature = "conformance")]
 pub use memory::{MemoryBlobs, MemoryCatalog, MemoryKeys};
+#[cfg(feature = "conformance")]
+pub use sqlite::Seed;
 pub use sqlite::{SqliteCatalog, SqliteKeys, SqliteOptions};
 pub use sync::SyncMeter;

@@ -11,6 +11,8 @@ mod keys;
 mod row;
 mod writer;
 
+#[cfg(feature = "conformance")]
+pub use catalog::Seed;
 pub use catalog::SqliteCatalog;
 pub use keys::SqliteKeys;
 

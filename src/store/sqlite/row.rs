@@ -27,6 +27,11 @@ impl Table {
         Self { name, columns, key }
     }
 
+    #[cfg(test)]
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Adds a row; `false` if its primary key is taken.
     pub(super) fn add(&self, db: &Connection, values: &[ValueRef<'_>]) -> Result<bool, StoreError> {
         Ok(self.write(db, "INSERT OR IGNORE", values)? == 1)
