@@ -14,6 +14,11 @@ fn every_row_about_objects_holds() {
 }
 
 #[test]
+fn every_row_about_forms_holds() {
+    run("test_contract_post");
+}
+
+#[test]
 fn every_row_about_transport_and_closed_servers_holds() {
     run("test_contract_transport");
 }

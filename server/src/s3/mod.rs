@@ -18,6 +18,7 @@ mod facts;
 mod lifecycle_config;
 mod list;
 mod objects;
+mod post;
 mod settings;
 mod sse;
 mod tags;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use strongroom::keys::Mode;
@@ -21,6 +21,7 @@ use super::conditions::{self, Current, ReadConditions};
 use super::encryption::{self, Reply, Resolved, set_encryption};
 use super::errors::{error, from_vault, with_detail};
 use super::facts::{ContentHeaders, Facts, etag, has_md5_etag, strong};
+use super::post;
 use super::sse::{self, CustomerFields, CustomerKey};
 
 /// Largest object of one PUT or COPY: 5 GiB.
@@ -29,9 +30,13 @@ const LONGEST_KEY: usize = 1024;
 
 pub(super) async fn put_object(
     state: &Arc<AppState>,
-    request: S3Request<PutObjectInput>,
+    mut request: S3Request<PutObjectInput>,
 ) -> S3Result<S3Response<PutObjectOutput>> {
     let principal = access::principal(&request)?;
+    let is_form = request.method == Method::POST;
+    if is_form {
+        post::fields_as_headers(&mut request)?;
+    }
     let S3Request {
         mut input,
         headers,
@@ -110,7 +115,11 @@ pub(super) async fn put_object(
         output.checksum_type = Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT));
     }
     set_checksums!(output, &written.verified.checksums);
-    Ok(S3Response::new(output))
+    Ok(if is_form {
+        post::answer(output)
+    } else {
+        S3Response::new(output)
+    })
 }
 
 /// Where a write goes and what is kept with it.

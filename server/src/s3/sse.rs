@@ -218,6 +218,14 @@ pub(super) fn customer_keys_blocked() -> S3Error {
     )
 }
 
+/// A customer key that travelled in clear.
+pub(super) fn not_secure() -> S3Error {
+    error(
+        S3ErrorCode::InvalidRequest,
+        "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.",
+    )
+}
+
 /// A copy onto itself with equal but wrong keys.
 pub(super) fn rotation_keys_equal_but_wrong() -> S3Error {
     error(

@@ -80,10 +80,7 @@ fn refuse(tls: bool, headers: &HeaderMap, uri: &Uri) -> Option<s3s::S3Error> {
         ));
     }
     if !tls && carries_customer_key(headers) {
-        return Some(error(
-            S3ErrorCode::InvalidRequest,
-            "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.",
-        ));
+        return Some(sse::not_secure());
     }
     None
 }

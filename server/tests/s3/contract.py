@@ -184,6 +184,29 @@ class Contract(unittest.TestCase):
     def copy(self, source, target, headers=None):
         return self.call("PUT", self.path(target), {COPY_SOURCE: self.path(source)} | (headers or {}))
 
+    def post(self, name, fields, body=b"test"):
+        """A signed form whose policy lets every field of it pass."""
+        client = self.daemon.client(signature_version="s3v4")
+        form = client.generate_presigned_post(
+            self.bucket, name, Fields=dict(fields), Conditions=[{field: value} for field, value in fields.items()]
+        )
+        boundary = os.urandom(16).hex()
+        lines = [
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n'
+            for field, value in form["fields"].items()
+        ]
+        lines.append(
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n'
+            "Content-Type: text/plain\r\n\r\n"
+        )
+        data = "".join(lines).encode() + body + f"\r\n--{boundary}--\r\n".encode()
+        headers = {
+            "Content-Type": f"multipart/form-data; boundary={boundary}",
+            "Content-Length": str(len(data)),
+            "Host": form["url"].split("/")[2],
+        }
+        return self.searched(raw.send(self.daemon, "POST", form["url"], headers, data))
+
     def shows(self, reply, encryption, status=200):
         """That the reply names the encryption: None, "AES256", or a customer key."""
         self.assertEqual(reply.status, status, reply.body)

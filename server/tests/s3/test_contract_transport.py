@@ -43,6 +43,7 @@ class Http(contract.Contract):
             self.refused_bare(self.call("HEAD", self.path("managed"), headers), 400)
         for headers in (source_customer(key), {SOURCE_KEY: encoded(key)}):
             self.refused(self.copy("managed", "copy", headers), 400, "InvalidRequest", contract.NOT_SECURE)
+        self.refused(self.post("form", customer(key)), 400, "InvalidRequest", contract.NOT_SECURE)
         self.reads("managed", b"test")
 
 
