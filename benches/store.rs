@@ -214,7 +214,7 @@ fn commit(incarnation: u64, key: &[u8], inline: u16) -> Outcome<Commit> {
             Vec::new()
         },
         part_attrs: Vec::new(),
-        completes: false,
+        completes: None,
         precondition: Precondition::None,
         now_ms: 0,
     })

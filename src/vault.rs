@@ -21,8 +21,10 @@ use crate::id::BucketId;
 use crate::keys::Keyring;
 use crate::store::{BlobStore, Catalog, KeyStore, KeyStoreSeen};
 
+mod archive;
 mod bucket;
 mod budget;
+mod complete;
 mod copy;
 mod delete;
 mod draft;
@@ -32,34 +34,41 @@ mod kms;
 mod layout;
 mod list;
 mod maintain;
+mod part;
 mod part_attrs;
 mod plaintext;
 mod protect;
 mod put;
 mod read;
+mod rewrap;
 mod rights;
 mod source;
 mod start;
 mod types;
+mod upload;
 mod verify;
 
 #[cfg(test)]
 mod tests;
 
 pub use crate::store::{Bucket, Marker, Place, Precondition, Versioning, Which, after_prefix};
+pub use archive::Transfer;
+pub use complete::CompleteRequest;
 pub use delete::Deleted;
 pub use error::VaultError;
 pub use list::{
     ListRequest, ListedItem, ListedObject, ListedVersion, Listing, VersionEntry, VersionItem,
     VersionListing, VersionsRequest,
 };
+pub use part::{PartInfo, PartRequest, PartStream};
 pub use put::PutStream;
 pub use read::ObjectReader;
 pub use start::StorePaths;
 pub use types::{
     CommitRequest, Committed, Counters, Finding, Maintenance, ObjectInfo, OpenRequest, PartSpan,
-    Protection, PutRequest, Stat, VerifyReport,
+    Protection, PutRequest, Rewrapped, Stat, VerifyReport,
 };
+pub use upload::{UploadInfo, UploadItem, UploadListing, UploadsRequest};
 
 use budget::Budget;
 use maintain::{Background, NONE};

@@ -75,7 +75,7 @@ fn commit(bucket: BucketId, incarnation: u64, key: &[u8]) -> Commit {
         },
         inline: Vec::new(),
         part_attrs: Vec::new(),
-        completes: false,
+        completes: None,
         precondition: Precondition::None,
         now_ms: 9,
     }

@@ -38,7 +38,7 @@ pub enum Suite {
 
 impl Suite {
     /// The suite of a suite byte, whether it is built in or not.
-    fn from_byte(byte: u8) -> Result<Self, FormatError> {
+    pub(crate) fn from_byte(byte: u8) -> Result<Self, FormatError> {
         match byte {
             0 => Ok(Suite::PlainGmac),
             1 => Ok(Suite::Cbc64Gmac),

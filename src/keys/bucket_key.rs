@@ -261,7 +261,9 @@ impl BucketKey {
     }
 
     /// Completes an upload's record with the digest of its manifest (F-88). Needs no customer key
-    /// and wraps nothing anew, so a key that only opens will do.
+    /// and wraps nothing anew, so a key that only opens will do. A record that names a manifest
+    /// already gets this one in its place: that is for an upload whose completion came to nothing,
+    /// and for the caller to know.
     ///
     /// # Errors
     /// As [`BucketKey::verify_record`]; [`KeyError::Malformed`] if the record is not of an upload.

@@ -292,7 +292,7 @@ pub(super) fn complete(
     manifest_digest: [u8; 32],
 ) -> Result<Vec<u8>, KeyError> {
     let keys = record.verify(kek, ctx)?;
-    if record.info.state != RecordState::Upload {
+    if record.info.state == RecordState::NoManifest {
         return Err(KeyError::Malformed("only an upload can be completed"));
     }
     let info = DataKeyInfo {

@@ -28,7 +28,7 @@ impl Vault {
         })
     }
 
-    fn part_attrs_of(
+    pub(super) fn part_attrs_of(
         &self,
         found: &Found,
         opened: &Opened,
@@ -92,7 +92,6 @@ impl ObjectReader {
 }
 
 /// Joins the attributes of parts, given in order.
-#[allow(dead_code)] // until uploads are here
 pub(super) fn join<'a>(
     parts: impl IntoIterator<Item = (u32, &'a [u8])>,
 ) -> Result<Vec<u8>, VaultError> {

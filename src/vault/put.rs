@@ -177,7 +177,7 @@ impl PutStream {
             row,
             inline,
             part_attrs: Vec::new(),
-            completes: false,
+            completes: None,
             precondition: request.precondition,
             now_ms,
         });

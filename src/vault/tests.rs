@@ -117,6 +117,36 @@ fn no_file_holds_plaintext_its_md5_or_a_bare_key() {
     }
 }
 
+fn a_part_under_a_customer_key(vault: &Arc<Vault>, needles: &mut Vec<(&'static str, Needle)>) {
+    let (customer, mark) = (mark(), mark());
+    let key = || {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(&customer);
+        Secret::take(&mut bytes).unwrap() // wipes them
+    };
+    let protection = Protection::Customer(key());
+    let upload = vault
+        .create_upload(request("upload", protection), Vec::new())
+        .unwrap();
+    let part = PartRequest {
+        bucket: "b".to_owned(),
+        key: upload.key,
+        upload: upload.id,
+        part: 1,
+        customer: Some(key()),
+        principal: "tester".to_owned(),
+    };
+    let mut stream = vault.put_part(part).unwrap();
+    needles.push((
+        "part's data key",
+        Needle::new(stream.data_key().secret().expose()),
+    ));
+    needles.push(("part's customer key", Needle::new(&customer)));
+    needles.push(("part's plaintext", Needle::new(&mark[..16])));
+    stream.write(&body(&mark, 100_000)).unwrap();
+    stream.commit(&NamedList::default()).unwrap();
+}
+
 fn forms(secret: &[u8]) -> [Vec<u8>; 3] {
     let lower: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     let upper = lower.to_uppercase();
@@ -189,6 +219,7 @@ fn a_tenth_of_a_second_after_a_request_no_key_of_it_and_no_plaintext_is_in_memor
             assert!(*out == *plain);
         }
     }
+    a_part_under_a_customer_key(&vault, &mut needles);
     // An aborted write, and a reader dropped with plaintext in it.
     let mark = mark();
     let mut stream = vault.put(request("aborted", Protection::Managed)).unwrap();

@@ -115,6 +115,19 @@ pub struct Committed {
     pub length: u64,
 }
 
+/// An object that is under another key now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewrapped {
+    /// The instance that is visible now.
+    pub instance: InstanceId,
+    /// The instance whose place it took; its key is shredded.
+    pub replaced: InstanceId,
+    /// Label of the version, as before.
+    pub version: VersionId,
+    /// Whether it is the null version of its key, as before.
+    pub null: bool,
+}
+
 /// One object to be read.
 #[derive(Debug)]
 pub struct OpenRequest<'a> {

@@ -88,7 +88,7 @@ impl Scene {
                 row,
                 inline,
                 part_attrs: Vec::new(),
-                completes: false,
+                completes: None,
                 precondition: Precondition::None,
                 now_ms: 0,
             })

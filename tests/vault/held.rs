@@ -246,6 +246,7 @@ macro_rules! catalog {
                 fn list(&self, query: &ListQuery<'_>) -> Result<ListPage, StoreError>;
                 fn list_versions(&self, query: &VersionsQuery<'_>) -> Result<VersionsPage, StoreError>;
                 fn create_upload(&self, upload: Upload) -> Result<(), CommitError>;
+                fn claim_upload(&self, bucket: BucketId, key: &[u8], instance: InstanceId, claim: &[u8]) -> Result<(), CommitError>;
                 fn upload(&self, bucket: BucketId, key: &[u8], instance: InstanceId) -> Result<Option<Upload>, StoreError>;
                 fn put_part(&self, part: PartRow) -> Result<Option<Garbage>, CommitError>;
                 fn parts(&self, instance: InstanceId, after: u32, limit: usize) -> Result<Vec<PartRow>, StoreError>;

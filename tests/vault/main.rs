@@ -11,5 +11,6 @@ mod model;
 mod objects;
 mod races;
 mod rights;
+mod uploads;
 mod verify;
 mod versions;

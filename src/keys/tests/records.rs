@@ -299,9 +299,9 @@ fn a_customer_key_is_given_in_its_mode_and_in_no_other() {
     }
 }
 
-/// F-88: completing needs no customer key, keeps salt and wrap, and happens once.
+/// F-88: completing needs no customer key and keeps salt and wrap; where it came to nothing, it happens again.
 #[test]
-fn an_upload_is_completed_once_and_without_the_customer_key() {
+fn an_upload_is_completed_without_the_customer_key() {
     let key = key();
     let ctx = contexts()[1];
     let upload = record_of(&key, &ctx, RecordState::Upload);
@@ -313,8 +313,14 @@ fn an_upload_is_completed_once_and_without_the_customer_key() {
         .unwrap();
     assert_eq!(info.manifest_digest, [7; 32]);
     assert_eq!(info.state, RecordState::Complete);
-    let again = key.complete(&complete, &ctx, [8; 32]);
-    assert!(matches!(again, Err(KeyError::Malformed(_))));
+    let again = key.complete(&complete, &ctx, [8; 32]).unwrap();
+    assert_eq!(
+        key.verify_record(&again, &ctx).unwrap().manifest_digest,
+        [8; 32]
+    );
+    let file = record_of(&key, &ctx, RecordState::NoManifest);
+    let answer = key.complete(&file, &ctx, [7; 32]);
+    assert!(matches!(answer, Err(KeyError::Malformed(_))));
     let mut bad = upload;
     bad[150] ^= 1;
     let answer = key.complete(&bad, &ctx, [7; 32]);

@@ -351,6 +351,19 @@ pub trait Catalog: Send + Sync {
         limit: usize,
     ) -> Result<Vec<PartRow>, StoreError>;
 
+    /// Says what a completion of the upload is going to commit, in the place of what another one said: whose commit fails
+    /// then. Opaque. Who makes it may change the upload's key record between this and its commit.
+    ///
+    /// # Errors
+    /// [`CommitError::NoSuchUpload`], [`CommitError::NoSuchBucket`].
+    fn claim_upload(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        instance: InstanceId,
+        claim: &[u8],
+    ) -> Result<(), CommitError>;
+
     /// Ends an upload; its instance and the blobs of its parts are garbage then.
     ///
     /// # Errors

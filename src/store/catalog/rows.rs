@@ -147,9 +147,10 @@ pub struct Commit {
     pub inline: Vec<(BlobId, Vec<u8>)>,
     /// Attributes of its parts, sealed; empty for none. Read by [`Catalog::part_attrs`](super::Catalog::part_attrs).
     pub part_attrs: Vec<u8>,
-    /// Whether the row completes the upload of its instance. Its blobs are chosen among those of the parts then; the
+    /// If the row completes the upload of its instance, the last claim on it ([`Catalog::claim_upload`](super::Catalog::claim_upload)), empty if it was
+    /// never claimed. Its blobs are chosen among those of the parts then; the
     /// others are garbage, and the upload ends.
-    pub completes: bool,
+    pub completes: Option<Vec<u8>>,
     /// What must be so. Under a delete marker there is no object.
     pub precondition: Precondition,
     /// The time now.
@@ -163,7 +164,7 @@ impl Commit {
         named.sort_unstable();
         let twice = named.windows(2).any(|pair| pair.first() == pair.last())
             || !self.row.restored.is_empty()
-            || self.completes && !self.inline.is_empty();
+            || self.completes.is_some() && !self.inline.is_empty();
         let in_row = self
             .row
             .blobs
@@ -224,6 +225,9 @@ pub enum CommitError {
     /// There is no such upload of the key: never begun, completed, or aborted.
     #[error("no such upload")]
     NoSuchUpload,
+    /// The upload was claimed by another completion since.
+    #[error("another completion of the upload came in between")]
+    NotClaimed,
     /// A part that was chosen is another one now, or not there.
     #[error("part {0} of the upload is not the one that was chosen: list the parts again")]
     PartChanged(u32),

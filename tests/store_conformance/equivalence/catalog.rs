@@ -291,7 +291,7 @@ fn do_catalog_step(catalog: &dyn Catalog, step: &CatalogStep) -> String {
             }
             whole.inline = Vec::new();
             whole.part_attrs = bytes(*number);
-            whole.completes = true;
+            whole.completes = Some(Vec::new());
             answer(catalog.commit(whole))
         }
         Abort(b, key, number) => {
@@ -481,7 +481,7 @@ fn commit(b: u8, key: usize, number: u8, incarnation: u64, precondition: Precond
             Vec::new()
         },
         part_attrs: Vec::new(),
-        completes: false,
+        completes: None,
         precondition,
         now_ms: 9,
     }

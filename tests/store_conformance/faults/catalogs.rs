@@ -120,6 +120,7 @@ impl Catalog for Faulty {
         set_facts(bucket: BucketId, key: &[u8], which: Which, instance: InstanceId, expected: &[u8], facts: &[u8]) -> Result<(), StoreError>;
         delete(bucket: BucketId, key: &[u8], precondition: Precondition, marker: VersionId, now_ms: u64) -> Result<Deleted, CommitError>;
         create_upload(upload: Upload) -> Result<(), CommitError>;
+        claim_upload(bucket: BucketId, key: &[u8], instance: InstanceId, claim: &[u8]) -> Result<(), CommitError>;
         upload(bucket: BucketId, key: &[u8], instance: InstanceId) -> Result<Option<Upload>, StoreError>;
         put_part(part: PartRow) -> Result<Option<Garbage>, CommitError>;
         parts(instance: InstanceId, after: u32, limit: usize) -> Result<Vec<PartRow>, StoreError>;

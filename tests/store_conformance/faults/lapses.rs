@@ -61,6 +61,8 @@ enum Lapse {
     AbortForgotten,
     /// An upload may be completed again.
     CompletedTwice,
+    /// A claim on an upload is acknowledged and forgotten.
+    ClaimForgotten,
     /// The blobs of parts that were not chosen are forgotten.
     UnchosenForgotten,
     /// A page of uploads lacks its last one.
@@ -87,7 +89,7 @@ enum Lapse {
     PlaceHidden,
 }
 
-const LAPSES: [Lapse; 37] = {
+const LAPSES: [Lapse; 38] = {
     use Lapse::*;
     [
         VersioningForgotten,
@@ -115,6 +117,7 @@ const LAPSES: [Lapse; 37] = {
         PartsShort,
         AbortForgotten,
         CompletedTwice,
+        ClaimForgotten,
         UnchosenForgotten,
         UploadsShort,
         UploadsEnd,
@@ -195,7 +198,7 @@ impl Catalog for Lapsing {
         if self.lapse == Lapse::PartAttrsForgotten {
             commit.part_attrs.clear();
         }
-        let completes = commit.completes;
+        let completes = commit.completes.is_some();
         let result = self.inner.commit(commit);
         if self.lapse == Lapse::CompletedTwice && result == Err(CommitError::NoSuchUpload) {
             return Ok(Committed {
@@ -315,6 +318,19 @@ impl Catalog for Lapsing {
             return Ok(());
         }
         self.inner.create_upload(upload)
+    }
+
+    fn claim_upload(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        instance: InstanceId,
+        claim: &[u8],
+    ) -> Result<(), CommitError> {
+        if self.lapse == Lapse::ClaimForgotten {
+            return Ok(());
+        }
+        self.inner.claim_upload(bucket, key, instance, claim)
     }
 
     fn upload(

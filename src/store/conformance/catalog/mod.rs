@@ -157,6 +157,10 @@ pub fn catalog(factory: &Factory<dyn Catalog>, deadline: Duration) -> Report {
             uploads::completed_as_a_version,
         ),
         (
+            "of completions of one upload only the last that claimed it commits",
+            uploads::claimed,
+        ),
+        (
             "an aborted upload is garbage, and so are those of a deleted bucket",
             uploads::aborted,
         ),
@@ -250,7 +254,7 @@ fn commit(incarnation: u64, key: &[u8]) -> Result<Commit, Wrong> {
         row,
         inline,
         part_attrs: Vec::new(),
-        completes: false,
+        completes: None,
         precondition,
         now_ms: 9,
     })

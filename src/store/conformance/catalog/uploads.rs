@@ -534,6 +534,36 @@ fn part(instance: InstanceId, part: u32, writer: u64) -> Result<PartRow, Wrong> 
     })
 }
 
+pub(super) fn claimed(open: &Open) -> Verdict {
+    let catalog = open()?;
+    let writer = start(&*catalog)?;
+    let upload = begin(&*catalog, writer, b"key", 5)?;
+    let part = part(upload.instance, 1, writer)?;
+    catalog.put_part(part.clone())?;
+    let claim = |claim: &[u8]| catalog.claim_upload(BUCKET, b"key", upload.instance, claim);
+    let template = completion(writer, &upload, &[&part])?;
+    let complete = |claim: &[u8]| {
+        catalog.commit(Commit {
+            completes: Some(claim.to_vec()),
+            ..template.clone()
+        })
+    };
+    claim(b"first")?;
+    claim(b"second")?;
+    for lost in [&b"first"[..], b""] {
+        let lost = complete(lost);
+        same("claimed since", &lost, &Err(CommitError::NotClaimed))?;
+    }
+    drop(complete(b"second")?);
+    same(
+        "completed",
+        &claim(b"third"),
+        &Err(CommitError::NoSuchUpload),
+    )?;
+    let nowhere = catalog.claim_upload(BucketId([9; 16]), b"key", upload.instance, b"");
+    same("no bucket", &nowhere, &Err(CommitError::NoSuchBucket))
+}
+
 /// The commit that completes an upload with some of its parts.
 fn completion(writer: u64, upload: &Upload, chosen: &[&PartRow]) -> Result<Commit, Wrong> {
     let template = commit(writer, &upload.key)?;
@@ -546,7 +576,7 @@ fn completion(writer: u64, upload: &Upload, chosen: &[&PartRow]) -> Result<Commi
         },
         inline: Vec::new(),
         part_attrs: upload.instance.0.repeat(9),
-        completes: true,
+        completes: Some(Vec::new()),
         ..template
     })
 }

@@ -496,6 +496,16 @@ impl Catalog for MemoryCatalog {
         Ok(rest.take(limit).cloned().collect())
     }
 
+    fn claim_upload(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        instance: InstanceId,
+        claim: &[u8],
+    ) -> Result<(), CommitError> {
+        lock(&self.0).claim_upload(bucket, key, instance, claim)
+    }
+
     fn abort_upload(
         &self,
         bucket: BucketId,

@@ -22,9 +22,9 @@ impl State {
         } = commit;
         let versioning = self.versioning(bucket)?;
         let ids: Vec<BlobId> = row.blobs.iter().map(|blob| blob.id).collect();
-        let left = if completes {
+        let left = if let Some(claim) = &completes {
             self.may_name(incarnation, None, &[])?;
-            self.unchosen(bucket, &row)?
+            self.unchosen(bucket, &row, claim)?
         } else {
             self.may_name(incarnation, Some(row.instance), &ids)?;
             Vec::new()
@@ -37,7 +37,7 @@ impl State {
         row.null = versioning != Versioning::Enabled;
         let null = row.null;
         let mut garbage = Vec::new();
-        if completes {
+        if completes.is_some() {
             self.uploads.remove(&instance);
         }
         if !left.is_empty() {

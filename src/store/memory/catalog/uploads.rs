@@ -14,6 +14,7 @@ use crate::store::{
 pub(super) struct Making {
     pub(super) upload: Upload,
     pub(super) parts: BTreeMap<u32, PartRow>,
+    pub(super) claim: Vec<u8>,
 }
 
 impl Making {
@@ -27,9 +28,12 @@ impl State {
         self.versioning(upload.bucket)?;
         self.may_name(upload.incarnation, Some(upload.instance), &[])?;
         self.named_instances.insert(upload.instance);
-        let parts = BTreeMap::new();
-        self.uploads
-            .insert(upload.instance, Making { upload, parts });
+        let making = Making {
+            upload,
+            parts: BTreeMap::new(),
+            claim: Vec::new(),
+        };
+        self.uploads.insert(making.upload.instance, making);
         Ok(())
     }
 
@@ -60,6 +64,21 @@ impl State {
         let bucket = making.upload.bucket;
         let replaced = making.parts.insert(part.part, part);
         Ok(replaced.map(|old| self.discard(bucket, None, vec![old.blob], now_ms)))
+    }
+
+    pub(super) fn claim_upload(
+        &mut self,
+        bucket: BucketId,
+        key: &[u8],
+        instance: InstanceId,
+        claim: &[u8],
+    ) -> Result<(), CommitError> {
+        self.versioning(bucket)?;
+        let found = self.uploads.get_mut(&instance);
+        let making =
+            found.filter(|making| making.upload.bucket == bucket && making.upload.key == key);
+        making.ok_or(CommitError::NoSuchUpload)?.claim = claim.to_vec();
+        Ok(())
     }
 
     pub(super) fn abort_upload(
@@ -93,10 +112,14 @@ impl State {
         &self,
         bucket: BucketId,
         row: &ObjectRow,
+        claim: &[u8],
     ) -> Result<Vec<BlobRef>, CommitError> {
         let making = self
             .upload(bucket, &row.key, row.instance)
             .ok_or(CommitError::NoSuchUpload)?;
+        if making.claim != claim {
+            return Err(CommitError::NotClaimed);
+        }
         let mut left = making.blobs();
         for chosen in &row.blobs {
             let at = left.iter().position(|blob| blob == chosen);

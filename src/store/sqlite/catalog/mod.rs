@@ -136,6 +136,7 @@ const SCHEMA: Schema = Schema {
             created_ms INTEGER NOT NULL, principal TEXT NOT NULL, sum INTEGER NOT NULL
         ) WITHOUT ROWID;
         CREATE INDEX uploads_by_date ON uploads (created_ms, instance);
+        CREATE TABLE upload_claims (instance BLOB PRIMARY KEY, claim BLOB NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
         CREATE TABLE upload_keys (
             bucket INTEGER, key BLOB, created_ms INTEGER, instance BLOB, sum INTEGER NOT NULL,
             PRIMARY KEY (bucket, key, created_ms, instance)
@@ -160,7 +161,7 @@ const SCHEMA: Schema = Schema {
     tables: &[
         &IDENTITY, &KEY_STORES, &COUNTERS, &leases::NODES, &leases::TASKS, &buckets::BY_NAME, &buckets::BY_ID,
         &buckets::DELETED, &buckets::GENERATIONS, &buckets::DOCUMENTS, &objects::ROWS, &objects::DETAILS,
-        &objects::INLINE, &objects::PART_ATTRS, &history::VERSIONS, &history::LABELS, &uploads::UPLOADS, &uploads::KEYS, &uploads::PARTS, &garbage::INSTANCES, &garbage::BLOBS, &garbage::ENTRIES, &garbage::CONDEMNED_BLOBS,
+        &objects::INLINE, &objects::PART_ATTRS, &history::VERSIONS, &history::LABELS, &uploads::UPLOADS, &uploads::KEYS, &uploads::PARTS, &uploads::CLAIMS, &garbage::INSTANCES, &garbage::BLOBS, &garbage::ENTRIES, &garbage::CONDEMNED_BLOBS,
         &garbage::CONDEMNED_INSTANCES,
     ],
     first: |db| {
@@ -454,6 +455,18 @@ impl Catalog for SqliteCatalog {
         limit: usize,
     ) -> Result<Vec<PartRow>, StoreError> {
         self.0.read(|db| uploads::parts(db, instance, after, limit))
+    }
+
+    fn claim_upload(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        instance: InstanceId,
+        claim: &[u8],
+    ) -> Result<(), CommitError> {
+        let (key, claim) = (key.to_vec(), claim.to_vec());
+        self.0
+            .write(move |db| uploads::claim(db, bucket, &key, instance, &claim))
     }
 
     fn abort_upload(

@@ -58,12 +58,13 @@ pub(super) fn commit(db: &Connection, commit: &Commit) -> Result<Committed, Comm
         return Err(CommitError::Condemned);
     }
     let mut garbage = Vec::new();
-    if commit.completes {
+    if let Some(claim) = &commit.completes {
         garbage.extend(uploads::complete(
             db,
             commit.bucket,
             bucket,
             row,
+            claim,
             commit.now_ms,
         )?);
     } else {

@@ -54,6 +54,8 @@ pub(super) const PARTS: Table = Table::new(
     ],
 );
 
+pub(super) const CLAIMS: Table = Table::new("upload_claims", 1, &["instance", "claim"]);
+
 pub(super) fn create(db: &Connection, upload: &Upload) -> Result<(), CommitError> {
     let bucket = buckets::number(db, upload.bucket)?.ok_or(CommitError::NoSuchBucket)?;
     if !leases::may_commit(db, upload.incarnation)? {
@@ -132,6 +134,18 @@ pub(super) fn parts(
     PARTS.all(db, end, (&instance.0, after, page(limit)), decode_part)
 }
 
+pub(super) fn claim(
+    db: &Connection,
+    bucket: BucketId,
+    key: &[u8],
+    instance: InstanceId,
+    claim: &[u8],
+) -> Result<(), CommitError> {
+    buckets::number(db, bucket)?.ok_or(CommitError::NoSuchBucket)?;
+    find(db, bucket, key, instance)?.ok_or(CommitError::NoSuchUpload)?;
+    Ok(CLAIMS.put(db, &[blob(&instance.0), blob(claim)])?)
+}
+
 pub(super) fn abort(
     db: &Connection,
     bucket: BucketId,
@@ -162,9 +176,16 @@ pub(super) fn complete(
     id: BucketId,
     bucket: u64,
     row: &ObjectRow,
+    claim: &[u8],
     now_ms: u64,
 ) -> Result<Option<Garbage>, CommitError> {
     let upload = find(db, id, &row.key, row.instance)?.ok_or(CommitError::NoSuchUpload)?;
+    let last = CLAIMS.get(db, &[blob(&row.instance.0)], |row| {
+        Ok(row.bytes(1)?.to_vec())
+    })?;
+    if last.unwrap_or_default() != claim {
+        return Err(CommitError::NotClaimed);
+    }
     let mut left: Vec<BlobRef> = remove(db, bucket, &upload)?;
     for chosen in &row.blobs {
         let at = left.binary_search_by_key(&chosen.part, |left| left.part);
@@ -273,6 +294,7 @@ fn remove(db: &Connection, bucket: u64, upload: &Upload) -> Result<Vec<BlobRef>,
     db.prepare_cached("DELETE FROM parts WHERE instance = ?1")?
         .execute([instance])?;
     UPLOADS.delete(db, &[blob(instance)])?;
+    CLAIMS.delete(db, &[blob(instance)])?;
     KEYS.delete(db, &place(bucket, upload)?)?;
     Ok(blobs)
 }

@@ -1,0 +1,291 @@
+//! Multipart uploads: how one begins, what there is, and how one is given up.
+//!
+//! The instance exists from the beginning, and so does its data key: every part is sealed under it on arrival, each
+//! attempt with a salt of its own. The key record is durable before the catalog names the upload, in state 0 (F-52); an
+//! upload that is given up leaves the catalog first and then loses its record, like a deleted object.
+
+use std::ops::Bound;
+
+use super::kms::root_of;
+use super::protect::Binding;
+use super::put::{check_facts, with_created};
+use super::types::PutRequest;
+use super::{Vault, VaultError, check_key, now_ms};
+use crate::id::{InstanceId, RootId};
+use crate::keys::{Mode, RecordState};
+use crate::store::{self, Bucket, CommitError, NewKeyRecord, StoreError, Upload, UploadsQuery};
+
+impl Vault {
+    /// Begins an upload: what [`Vault::put`] takes, and what completing it will need to know, opaque to the vault.
+    /// A customer key is needed again with each part, and not to complete.
+    ///
+    /// # Errors
+    /// As [`Vault::put`]; [`VaultError::OutcomeUnknown`]: there may be an upload that nobody knows the id of, which
+    /// [`Vault::expire_uploads`] ends.
+    pub fn create_upload(
+        &self,
+        request: PutRequest,
+        attrs: Vec<u8>,
+    ) -> Result<UploadInfo, VaultError> {
+        self.check_writable()?;
+        check_key(&request.key)?;
+        check_facts(&request.facts)?;
+        check_facts(&attrs)?;
+        let suite = self.suite_for(&request.protection, request.suite)?;
+        let binding = Binding::of(&request.protection)?;
+        let created_ms = now_ms();
+        let head = with_created(request.head, created_ms)?.encode_head()?;
+        let bucket = self.bucket(&request.bucket)?;
+        let incarnation = self.incarnation();
+        let instance = InstanceId::random()?;
+        let bucket_key = self.key_for(&bucket, &binding, &request.principal)?;
+        let record = bucket_key
+            .wrap_data_key(
+                &bucket_key.new_data_key()?,
+                &binding.context(bucket.id, instance, &request.key),
+                request.protection.customer(),
+                RecordState::Upload,
+                [0; 32],
+            )
+            .map_err(|error| self.bucket_key_error(&bucket.name, error))?;
+        let generation = bucket_key.generation();
+        let durable = self.stores.keys.insert(NewKeyRecord {
+            instance,
+            bucket: bucket.id,
+            generation,
+            incarnation,
+            record,
+        });
+        let take_back = || drop(self.stores.keys.shred(&[instance]));
+        durable.map_err(|error| {
+            take_back();
+            match error {
+                StoreError::OutcomeUnknown(text) => VaultError::Unavailable(text),
+                error => error.into(),
+            }
+        })?;
+        let upload = Upload {
+            bucket: bucket.id,
+            key: request.key,
+            instance,
+            incarnation,
+            mode: binding.mode.code(),
+            suite: suite as u8,
+            generation,
+            kms_key_id: binding.kms_key_id,
+            encryption_context: binding.encryption_context,
+            head,
+            facts: request.facts,
+            attrs,
+            created_ms,
+            principal: request.principal,
+        };
+        if let Err(error) = self.stores.catalog.create_upload(upload.clone()) {
+            let (is_known, answer) = self.not_committed(error, &bucket);
+            if is_known {
+                take_back();
+            }
+            return Err(answer);
+        }
+        self.upload_info(&bucket, upload)
+    }
+
+    /// An upload that is under way.
+    ///
+    /// # Errors
+    /// [`VaultError::NoSuchBucket`], [`VaultError::NoSuchUpload`].
+    pub fn upload(
+        &self,
+        bucket: &str,
+        key: &[u8],
+        upload: InstanceId,
+    ) -> Result<UploadInfo, VaultError> {
+        let bucket = self.bucket(bucket)?;
+        let upload = self.upload_row(&bucket, key, upload)?;
+        self.upload_info(&bucket, upload)
+    }
+
+    /// Gives an upload up. On return it is gone and its key record is shredded; its parts follow after the grace period.
+    ///
+    /// # Errors
+    /// [`VaultError::NoSuchBucket`], [`VaultError::NoSuchUpload`], [`VaultError::ReadOnly`]; with
+    /// [`VaultError::OutcomeUnknown`] it may or may not be given up: do it again.
+    pub fn abort_upload(
+        &self,
+        bucket: &str,
+        key: &[u8],
+        upload: InstanceId,
+    ) -> Result<(), VaultError> {
+        self.check_writable()?;
+        check_key(key)?;
+        let bucket = self.bucket(bucket)?;
+        let catalog = &self.stores.catalog;
+        match catalog.abort_upload(bucket.id, key, upload, now_ms()) {
+            Ok(garbage) => self.shred_before_reply(&[garbage]),
+            Err(CommitError::NoSuchUpload) => Err(no_such_upload(&bucket, key, upload)),
+            Err(error) => Err(self.not_committed(error, &bucket).1),
+        }
+    }
+
+    /// Gives up to `limit` uploads up that began before a time; returns how many. For whoever does the housekeeping.
+    ///
+    /// # Errors
+    /// As [`Vault::abort_upload`].
+    pub fn expire_uploads(&self, before_ms: u64, limit: usize) -> Result<usize, VaultError> {
+        self.check_writable()?;
+        let catalog = &self.stores.catalog;
+        let mut expired = 0;
+        for upload in catalog.uploads_before(before_ms, None, limit)? {
+            let now = now_ms();
+            match catalog.abort_upload(upload.bucket, &upload.key, upload.instance, now) {
+                Ok(garbage) => {
+                    expired += 1;
+                    self.shred_before_reply(&[garbage])?;
+                }
+                Err(CommitError::NoSuchUpload | CommitError::NoSuchBucket) => {} // just now
+                Err(CommitError::Store(error)) => return Err(error.into()),
+                Err(error) => return Err(VaultError::Unavailable(error.to_string())),
+            }
+        }
+        Ok(expired)
+    }
+
+    /// A page of the uploads that are under way in a bucket.
+    ///
+    /// # Errors
+    /// [`VaultError::NoSuchBucket`], [`VaultError::Unavailable`].
+    pub fn list_uploads(&self, request: &UploadsRequest<'_>) -> Result<UploadListing, VaultError> {
+        let bucket = self.bucket(request.bucket)?;
+        let page = self.stores.catalog.list_uploads(&UploadsQuery {
+            bucket: bucket.id,
+            prefix: request.prefix,
+            from: request.from,
+            after: request.after,
+            delimiter: request.delimiter,
+            limit: request.limit,
+        })?;
+        let items = page.items.into_iter().map(|item| match item {
+            store::UploadItem::Prefix(prefix) => Ok(UploadItem::Prefix(prefix)),
+            store::UploadItem::Upload(upload) => {
+                let info = self.upload_info(&bucket, *upload)?;
+                Ok(UploadItem::Upload(Box::new(info)))
+            }
+        });
+        Ok(UploadListing {
+            items: items.collect::<Result<_, VaultError>>()?,
+            more: page.more,
+        })
+    }
+
+    pub(super) fn upload_row(
+        &self,
+        bucket: &Bucket,
+        key: &[u8],
+        upload: InstanceId,
+    ) -> Result<Upload, VaultError> {
+        check_key(key)?;
+        let found = self.stores.catalog.upload(bucket.id, key, upload)?;
+        found.ok_or_else(|| no_such_upload(bucket, key, upload))
+    }
+
+    fn upload_info(&self, bucket: &Bucket, upload: Upload) -> Result<UploadInfo, VaultError> {
+        let Some(mode) = Mode::from_code(upload.mode) else {
+            return Err(self.damaged_upload(bucket, &upload, "its mode is none that exists"));
+        };
+        Ok(UploadInfo {
+            id: upload.instance,
+            key: upload.key,
+            mode,
+            kms_root: root_of(&upload.kms_key_id),
+            encryption_context: upload.encryption_context,
+            facts: upload.facts,
+            attrs: upload.attrs,
+            created_ms: upload.created_ms,
+            principal: upload.principal,
+        })
+    }
+
+    pub(super) fn damaged_upload(
+        &self,
+        bucket: &Bucket,
+        upload: &Upload,
+        what: &str,
+    ) -> VaultError {
+        self.counts
+            .damaged
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        VaultError::Damaged {
+            bucket: bucket.name.clone(),
+            key: upload.key.clone(),
+            instance: upload.instance,
+            what: what.to_owned(),
+        }
+    }
+}
+
+/// What a request gets that names no upload there is.
+pub(super) fn no_such_upload(bucket: &Bucket, key: &[u8], upload: InstanceId) -> VaultError {
+    VaultError::NoSuchUpload {
+        bucket: bucket.name.clone(),
+        key: key.to_vec(),
+        upload,
+    }
+}
+
+/// What the catalog says of an upload; nothing here is authenticated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadInfo {
+    /// Names the upload: the instance that the object will be.
+    pub id: InstanceId,
+    /// The key of the object to be.
+    pub key: Vec<u8>,
+    /// How the object will be protected.
+    pub mode: Mode,
+    /// The root it is protected under, where one was named.
+    pub kms_root: Option<RootId>,
+    /// What its key is bound to besides, encoded.
+    pub encryption_context: Vec<u8>,
+    /// Facts of the object to be.
+    pub facts: Vec<u8>,
+    /// What completing it needs to know, as it was given.
+    pub attrs: Vec<u8>,
+    /// When it began, Unix milliseconds.
+    pub created_ms: u64,
+    /// Who began it.
+    pub principal: String,
+}
+
+/// Which uploads to list.
+#[derive(Debug, Clone, Copy)]
+pub struct UploadsRequest<'a> {
+    /// The bucket's name.
+    pub bucket: &'a str,
+    /// Only keys that begin so.
+    pub prefix: &'a [u8],
+    /// Only keys from here on.
+    pub from: Bound<&'a [u8]>,
+    /// Within the key that `from` includes, only uploads behind this time of beginning and id.
+    pub after: Option<(u64, InstanceId)>,
+    /// As in [`ListRequest`](super::ListRequest).
+    pub delimiter: Option<&'a [u8]>,
+    /// Number of items at most.
+    pub limit: usize,
+}
+
+/// A page of uploads: by key in byte order, then by when they began, then by id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadListing {
+    /// The items.
+    pub items: Vec<UploadItem>,
+    /// Whether there is more. The next page is asked for behind the last item.
+    pub more: bool,
+}
+
+/// An item of a listing of uploads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UploadItem {
+    /// An upload.
+    Upload(Box<UploadInfo>),
+    /// A common prefix, the delimiter included.
+    Prefix(Vec<u8>),
+}
