@@ -54,6 +54,16 @@ fn plain_objects_exist_only_where_an_operator_let_them() {
 }
 
 #[test]
+fn versions_markers_and_tags_are_what_boto3_expects() {
+    run("test_versioning");
+}
+
+#[test]
+fn what_is_locked_cannot_be_removed() {
+    run("test_object_lock");
+}
+
+#[test]
 fn the_aws_command_line_works_unchanged() {
     run("test_aws_cli");
 }

@@ -204,9 +204,6 @@ fn stream(
     options: &FileOptions<'_>,
 ) -> Result<FileSummary, FileError> {
     let (mut stdin, mut stdout) = (io::stdin(), io::stdout());
-    // Fewer turns between the processes; what is not a pipe, or may not grow, stays as it is.
-    let _ = rustix::pipe::fcntl_setpipe_size(&stdin, PIPE_SIZE);
-    let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE_SIZE);
     let source = match from {
         Some(path) => Source::Path(path),
         None => Source::Stream(&mut stdin),
@@ -362,8 +359,6 @@ fn is_dash(path: &Path) -> bool {
 
 /// What `seal` appends and `open` takes away.
 const SUFFIX: &str = ".sealed";
-/// What the system lets anybody have, in bytes.
-const PIPE_SIZE: usize = 1 << 20;
 
 /// Who acts, for the audit trail.
 const USER: &str = "command line";

@@ -41,15 +41,26 @@ pub(super) async fn blocking<T: Send + 'static>(
         .map_err(S3Error::internal_error)
 }
 
+/// What takes plaintext: the write of an object, or of a part.
+pub(super) trait Sink: Send + 'static {
+    fn write(&mut self, plain: &[u8]) -> Result<(), VaultError>;
+}
+
+impl Sink for PutStream {
+    fn write(&mut self, plain: &[u8]) -> Result<(), VaultError> {
+        PutStream::write(self, plain)
+    }
+}
+
 /// A write under way: the vault's handle and the checks over what went into it.
-pub(super) struct Upload {
-    pub(super) stream: PutStream,
+pub(super) struct Upload<S> {
+    pub(super) stream: S,
     pub(super) checks: BodyChecks,
     pub(super) length: u64,
     pub(super) metrics: Metrics,
 }
 
-impl Upload {
+impl<S: Sink> Upload<S> {
     /// Reads the whole body into the vault. The last batch comes back unwritten, so that a small
     /// object is written, verified and committed in one call.
     pub(super) async fn fill(
@@ -127,20 +138,20 @@ impl Batch {
     }
 }
 
-enum Worker {
-    Idle(Box<Upload>),
-    Busy(JoinHandle<Result<Box<Upload>, VaultError>>),
+enum Worker<S> {
+    Idle(Box<Upload<S>>),
+    Busy(JoinHandle<Result<Box<Upload<S>>, VaultError>>),
 }
 
-impl Worker {
-    fn write(mut upload: Box<Upload>, batch: Batch) -> Self {
+impl<S: Sink> Worker<S> {
+    fn write(mut upload: Box<Upload<S>>, batch: Batch) -> Self {
         Self::Busy(tokio::task::spawn_blocking(move || {
             upload.write(&batch.plain)?;
             Ok(upload)
         }))
     }
 
-    async fn idle(self, resource: &str) -> S3Result<Box<Upload>> {
+    async fn idle(self, resource: &str) -> S3Result<Box<Upload<S>>> {
         match self {
             Self::Idle(upload) => Ok(upload),
             Self::Busy(handle) => handle

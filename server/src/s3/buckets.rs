@@ -33,12 +33,6 @@ pub(super) async fn create_bucket(
             &[("LocationConstraint", place.as_str())],
         ));
     }
-    if input.object_lock_enabled_for_bucket == Some(true) {
-        return Err(error(
-            S3ErrorCode::NotImplemented,
-            "Object Lock is not implemented",
-        ));
-    }
     super::objects::refuse_acl(
         input.acl.as_ref().map(BucketCannedACL::as_str),
         [
@@ -54,6 +48,9 @@ pub(super) async fn create_bucket(
     let name = input.bucket.clone();
     let (vault, owner) = (Arc::clone(&state.vault), principal.name.to_string());
     match blocking(move || vault.create_bucket(&name, &owner)).await? {
+        Ok(bucket) if input.object_lock_enabled_for_bucket == Some(true) => {
+            super::retention::enable(state, &bucket).await?;
+        }
         Ok(_) => {}
         Err(VaultError::BucketExists(bucket)) if *bucket.owner != *principal.name => {
             return Err(with_detail(

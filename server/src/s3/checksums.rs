@@ -3,11 +3,13 @@
 use http::HeaderMap;
 use md5::{Digest, Md5};
 use s3s::checksum::ChecksumHasher;
-use s3s::dto::Checksum;
+use s3s::dto::{Checksum, ChecksumType};
 use s3s::{S3Error, S3ErrorCode, S3Result, TrailingHeaders};
 use strongroom::format::NamedList;
+use strongroom::keys::Mode;
 
 use super::errors::{error, with_detail};
+use super::facts::has_md5_etag;
 use super::sse::{base64_decode, header};
 
 /// Sealed attribute: the MD5 of the content, 16 bytes.
@@ -127,13 +129,7 @@ impl BodyChecks {
 
     /// Asks for one more checksum to be computed (a copy that names an algorithm, or keeps its source's).
     pub(super) fn also_compute(&mut self, algorithm: &str) -> S3Result<()> {
-        let wanted = algorithm.to_ascii_lowercase();
-        let known = ALGORITHMS.into_iter().find(|known| *known == wanted).ok_or_else(|| {
-            error(
-                S3ErrorCode::InvalidRequest,
-                "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
-            )
-        })?;
+        let known = known(algorithm)?;
         if !self.announced.iter().any(|(already, _)| *already == known) {
             enable(&mut self.hasher, known);
             self.announced.push((known, None));
@@ -202,11 +198,12 @@ impl BodyChecks {
 }
 
 impl Verified {
-    /// The sealed attributes to keep.
-    pub(super) fn attributes(&self) -> NamedList {
+    /// The sealed attributes to keep. The MD5 is among them where it makes the ETag.
+    pub(super) fn attributes(&self, mode: Mode) -> NamedList {
         let mut list: Vec<_> = self
             .md5
             .iter()
+            .filter(|_| has_md5_etag(mode))
             .map(|md5| (MD5_ATTRIBUTE.to_owned(), md5.to_vec()))
             .collect();
         list.extend(self.checksums.iter().map(|(algorithm, value)| {
@@ -214,6 +211,17 @@ impl Verified {
         }));
         NamedList(list)
     }
+}
+
+/// An algorithm by its name in any case, as header names have it.
+pub(super) fn known(algorithm: &str) -> S3Result<&'static str> {
+    let wanted = algorithm.to_ascii_lowercase();
+    ALGORITHMS.into_iter().find(|known| *known == wanted).ok_or_else(|| {
+        error(
+            S3ErrorCode::InvalidRequest,
+            "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
+        )
+    })
 }
 
 /// The checksums kept with an object, as (algorithm, base64).
@@ -227,6 +235,18 @@ pub(super) fn stored(attributes: &NamedList) -> Vec<(&'static str, String)> {
             Some((algorithm, String::from_utf8(value.clone()).ok()?))
         })
         .collect()
+}
+
+/// `COMPOSITE` for a checksum of the parts' checksums, `FULL_OBJECT` for one of the content.
+pub(super) fn kind(sums: &[(&'static str, String)]) -> Option<&'static str> {
+    // No base64 has a hyphen.
+    sums.first().map(|(_, sum)| {
+        if sum.contains('-') {
+            ChecksumType::COMPOSITE
+        } else {
+            ChecksumType::FULL_OBJECT
+        }
+    })
 }
 
 /// Sets the one field of an output that an algorithm belongs to.

@@ -1,25 +1,29 @@
 //! CopyObject: what is copied is opened and sealed again under a fresh data key.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+use strongroom::store::Which;
 use strongroom::vault::{ObjectReader, Protection};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::AppState;
 use super::access;
-use super::body::{Upload, blocking};
+use super::body::{Sink, Upload, blocking};
 use super::checksums::{self, BodyChecks, set_checksums};
 use super::conditions::ReadConditions;
 use super::encryption::{self, set_encryption};
 use super::errors::{error, from_vault};
 use super::facts::{ContentHeaders, Facts, strong};
 use super::objects::{
-    self, LARGEST_PUT, Target, Write, check_key, object_etag, refuse_acl, refuse_version,
+    self, LARGEST_PUT, Source, Target, Write, check_key, object_etag, refuse_acl,
 };
 use super::sse::{self, CustomerFields};
+use super::version;
+use super::write_facts::fact_headers;
 
 /// Plaintext in flight from source to target.
 const BATCH: usize = 1 << 20;
@@ -55,15 +59,22 @@ pub(super) async fn copy_object(
         .any(|grant| grant.is_some()),
     )?;
     check_key(&input.key)?;
-    let (source_bucket, source_name) = source(&input.copy_source)?;
-    access::bucket(
+    let (source_bucket, source_name, source_which) = source(&input.copy_source)?;
+    let source_versioning = access::bucket(
         state,
         &principal,
         &source_bucket,
         input.expected_source_bucket_owner.as_deref(),
     )
-    .await?;
-    let replace = directive(input.metadata_directive.as_ref())?;
+    .await?
+    .versioning;
+    let replace = directive(
+        "x-amz-metadata-directive",
+        input
+            .metadata_directive
+            .as_ref()
+            .map(MetadataDirective::as_str),
+    )?;
 
     let encryption = encryption::resolve(
         state,
@@ -81,22 +92,40 @@ pub(super) async fn copy_object(
         key: source_key,
         md5: input.copy_source_sse_customer_key_md5.as_deref(),
     })?;
-    let onto_itself = source_bucket == input.bucket && source_name == input.key;
+    // An older version onto its key is how it is brought back.
+    let onto_itself =
+        source_bucket == input.bucket && source_name == input.key && source_which == Which::Current;
     let same_key_twice = match (&encryption.protection, &source_customer) {
         (Protection::Customer(new), Some(old)) => bool::from(new.ct_eq(&old.key)),
         _ => false,
     };
-    let facts = Facts::with_class(input.storage_class.as_ref().map(StorageClass::as_str))?;
+    let replace_tags = directive(
+        "x-amz-tagging-directive",
+        input
+            .tagging_directive
+            .as_ref()
+            .map(TaggingDirective::as_str),
+    )?;
+    let asks_class = input.storage_class.is_some();
+    let mut facts = fact_headers!(input).facts(state, &bucket).await?;
     let reader = objects::open(
         state,
-        &source_bucket,
-        &source_name,
-        source_customer.map(|customer| customer.key),
+        Source {
+            bucket: source_bucket,
+            key: source_name,
+            which: source_which,
+            customer: source_customer.map(|customer| customer.key),
+        },
         &principal.name,
     )
     .await
     .map_err(|cause| {
-        if onto_itself && same_key_twice && cause.message() == sse::wrong_key().message() {
+        if cause.status_code() == Some(http::StatusCode::METHOD_NOT_ALLOWED) {
+            error(
+                S3ErrorCode::InvalidRequest,
+                "The source of a copy request may not specifically refer to a delete marker by version id.",
+            )
+        } else if onto_itself && same_key_twice && cause.message() == sse::wrong_key().message() {
             sse::rotation_keys_equal_but_wrong()
         } else {
             cause
@@ -120,7 +149,8 @@ pub(super) async fn copy_object(
         ));
     }
     let changes_encryption = encryption.asked || info.mode != encryption.protection.mode();
-    let changes_class = input.storage_class.is_some() && facts != Facts::decode(&info.facts);
+    let source_facts = Facts::decode(&info.facts);
+    let changes_class = asks_class && facts.class != source_facts.class;
     if onto_itself
         && !replace
         && !changes_encryption
@@ -133,6 +163,9 @@ pub(super) async fn copy_object(
         ));
     }
 
+    if !replace_tags {
+        facts.tags = source_facts.tags;
+    }
     let content = if replace {
         ContentHeaders {
             cache_control: input.cache_control,
@@ -159,6 +192,7 @@ pub(super) async fn copy_object(
         }
     }
     let length = info.length;
+    let copy_source_version_id = version::of_read(source_versioning, info.version, info.null);
     let target = Target {
         bucket: input.bucket,
         key: input.key,
@@ -168,7 +202,7 @@ pub(super) async fn copy_object(
         if_none_match: input.if_none_match,
     };
     let (write, upload) = Write::begin(state, &principal, target, encryption, checks).await?;
-    let upload = pump(reader, upload, length, &write.resource).await?;
+    let upload = pump(reader, upload, 0..length, &write.resource).await?;
     let written = write
         .finish(upload, Zeroizing::default(), BodyChecks::computed)
         .await?;
@@ -180,25 +214,31 @@ pub(super) async fn copy_object(
     set_checksums!(result, &written.verified.checksums);
     let mut output = CopyObjectOutput {
         copy_object_result: Some(result),
+        copy_source_version_id,
+        version_id: written.version_id(),
         ..CopyObjectOutput::default()
     };
     set_encryption!(output, &written.encryption);
     Ok(S3Response::new(output))
 }
 
-/// Opens and seals again, one batch a call.
-async fn pump(
+/// Opens bytes of an object and seals them again, one batch a call.
+pub(super) async fn pump<S: Sink>(
     reader: ObjectReader,
-    upload: Upload,
-    length: u64,
+    upload: Upload<S>,
+    bytes: Range<u64>,
     resource: &str,
-) -> S3Result<Upload> {
-    let mut offset = 0;
+) -> S3Result<Upload<S>> {
+    let Range {
+        start: mut offset,
+        end,
+    } = bytes;
     let mut state = (reader, upload, Zeroizing::new(Vec::new()));
-    while offset < length {
+    while offset < end {
+        let wanted = usize::try_from(end - offset).map_or(BATCH, |left| left.min(BATCH));
         let (moved, read) = blocking(move || {
             let (mut reader, mut upload, mut batch) = state;
-            batch.resize(BATCH, 0);
+            batch.resize(wanted, 0);
             let read = reader.read_at(offset, &mut batch)?;
             upload.write(&batch[..read])?;
             Ok(((reader, upload, batch), read))
@@ -217,16 +257,18 @@ async fn pump(
     Ok(state.1)
 }
 
-fn source(source: &CopySource) -> S3Result<(String, String)> {
+/// Bucket, key and version of a copy's source.
+pub(super) fn source(source: &CopySource) -> S3Result<(String, String, Which)> {
     match source {
         CopySource::Bucket {
             bucket,
             key,
             version_id,
-        } => {
-            refuse_version(version_id.as_deref())?;
-            Ok((bucket.to_string(), key.to_string()))
-        }
+        } => Ok((
+            bucket.to_string(),
+            key.to_string(),
+            version::which(version_id.as_deref())?,
+        )),
         _ => Err(error(
             S3ErrorCode::NotImplemented,
             "Access points are not implemented",
@@ -235,14 +277,19 @@ fn source(source: &CopySource) -> S3Result<(String, String)> {
 }
 
 /// True for REPLACE.
-fn directive(directive: Option<&MetadataDirective>) -> S3Result<bool> {
-    match directive.map(MetadataDirective::as_str) {
-        None | Some(MetadataDirective::COPY) => Ok(false),
-        Some(MetadataDirective::REPLACE) => Ok(true),
+fn directive(header: &str, directive: Option<&str>) -> S3Result<bool> {
+    match directive {
+        None | Some("COPY") => Ok(false),
+        Some("REPLACE") => Ok(true),
         Some(other) => Err(super::errors::invalid_argument(
-            "x-amz-metadata-directive",
+            header,
             other,
-            "Unknown metadata directive.",
+            format!(
+                "Unknown {} directive.",
+                header
+                    .trim_start_matches("x-amz-")
+                    .trim_end_matches("-directive")
+            ),
         )),
     }
 }

@@ -4,17 +4,21 @@ use std::sync::Arc;
 
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
-use strongroom::store::Precondition;
-use strongroom::vault::Vault;
+use strongroom::store::{Marker, Precondition, Which};
+use strongroom::vault::{Stat, Vault, VaultError};
 
 use super::AppState;
 use super::access;
 use super::body::blocking;
-use super::conditions;
-use super::errors::{error, from_vault, precondition_failed};
-use super::objects::{current, refuse_version};
+use super::conditions::{self, Current};
+use super::errors::{error, from_vault, malformed_xml, precondition_failed};
+use super::facts::{Facts, now_ms, stat_etag};
+use super::lock;
+use super::version;
 
 const MOST_KEYS: usize = 1000;
+/// How often a version is judged again because its facts changed meanwhile.
+const MOST_TRIES: usize = 16;
 
 pub(super) async fn delete_object(
     state: &Arc<AppState>,
@@ -29,16 +33,34 @@ pub(super) async fn delete_object(
         input.expected_bucket_owner.as_deref(),
     )
     .await?;
-    refuse_version(input.version_id.as_deref())?;
-    let conditions = Conditions {
-        etag: input.if_match,
-        modified: input.if_match_last_modified_time,
-        size: input.if_match_size,
+    let deletion = Deletion {
+        bucket: input.bucket,
+        key: input.key,
+        which: version::which(input.version_id.as_deref())?,
+        bypass: input.bypass_governance_retention == Some(true),
+        conditions: Conditions {
+            etag: input.if_match,
+            modified: input.if_match_last_modified_time,
+            size: input.if_match_size,
+        },
     };
     let vault = Arc::clone(&state.vault);
-    blocking(move || delete(&vault, &input.bucket, &input.key, &conditions)).await??;
+    let (which, marker) = blocking(move || {
+        let marker = deletion.run(&vault)?;
+        Ok::<_, s3s::S3Error>((deletion.which, marker))
+    })
+    .await??;
+    let version_id = match &marker {
+        Some(marker) => Some(version::wire(marker.version, marker.null)),
+        None if which == Which::Current => None,
+        None => input.version_id,
+    };
     Ok(S3Response::with_status(
-        DeleteObjectOutput::default(),
+        DeleteObjectOutput {
+            delete_marker: marker.map(|_| true),
+            version_id,
+            ..DeleteObjectOutput::default()
+        },
         http::StatusCode::NO_CONTENT,
     ))
 }
@@ -57,28 +79,36 @@ pub(super) async fn delete_objects(
     )
     .await?;
     if input.delete.objects.is_empty() || input.delete.objects.len() > MOST_KEYS {
-        return Err(error(
-            S3ErrorCode::MalformedXML,
-            "The XML you provided was not well-formed or did not validate against our published schema",
-        ));
+        return Err(malformed_xml());
     }
     let quiet = input.delete.quiet == Some(true);
+    let bypass = input.bypass_governance_retention == Some(true);
     let vault = Arc::clone(&state.vault);
     let (deleted, errors) = blocking(move || {
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
         for object in input.delete.objects {
-            let conditions = Conditions {
-                etag: object.e_tag.map(ETagCondition::ETag),
-                modified: object.last_modified_time,
-                size: object.size,
-            };
-            let outcome = refuse_version(object.version_id.as_deref())
-                .and_then(|()| delete(&vault, &input.bucket, &object.key, &conditions));
+            let outcome = version::which(object.version_id.as_deref()).and_then(|which| {
+                let deletion = Deletion {
+                    bucket: input.bucket.clone(),
+                    key: object.key.clone(),
+                    which,
+                    bypass,
+                    conditions: Conditions {
+                        etag: object.e_tag.map(ETagCondition::ETag),
+                        modified: object.last_modified_time,
+                        size: object.size,
+                    },
+                };
+                deletion.run(&vault)
+            });
             match outcome {
-                Ok(()) if quiet => {}
-                Ok(()) => deleted.push(DeletedObject {
+                Ok(_) if quiet => {}
+                Ok(marker) => deleted.push(DeletedObject {
+                    delete_marker: marker.as_ref().map(|_| true),
+                    delete_marker_version_id: marker
+                        .map(|marker| version::wire(marker.version, marker.null)),
                     key: Some(object.key),
-                    ..DeletedObject::default()
+                    version_id: object.version_id,
                 }),
                 Err(cause) => errors.push(Error {
                     code: Some(cause.code().as_str().to_owned()),
@@ -98,6 +128,15 @@ pub(super) async fn delete_objects(
     }))
 }
 
+/// One deletion as it was asked for.
+struct Deletion {
+    bucket: String,
+    key: String,
+    which: Which,
+    bypass: bool,
+    conditions: Conditions,
+}
+
 /// The conditions of a conditional delete.
 struct Conditions {
     etag: Option<ETagCondition>,
@@ -109,44 +148,106 @@ impl Conditions {
     fn any(&self) -> bool {
         self.etag.is_some() || self.modified.is_some() || self.size.is_some()
     }
-}
 
-fn delete(vault: &Arc<Vault>, bucket: &str, key: &str, conditions: &Conditions) -> S3Result<()> {
-    let resource = format!("{bucket}/{key}");
-    let precondition = if conditions.any() {
-        let Some(now) = current(vault, bucket, key)? else {
-            return match conditions.etag {
-                Some(_) => Err(error(
-                    S3ErrorCode::NoSuchKey,
-                    "The specified key does not exist.",
-                )),
-                None => Ok(()),
-            };
-        };
-        let modified = super::facts::Facts::timestamp(now.modified_ms - now.modified_ms % 1000);
-        if conditions
+    /// What the catalog must find for them to hold, from what stands there now.
+    fn check(&self, now: &Stat) -> S3Result<Precondition> {
+        let modified = Facts::timestamp(now.modified_ms - now.modified_ms % 1000);
+        if self
             .modified
             .as_ref()
             .is_some_and(|wanted| *wanted != modified)
         {
             return Err(precondition_failed("x-amz-if-match-last-modified-time"));
         }
-        if conditions
+        if self
             .size
             .is_some_and(|size| u64::try_from(size) != Ok(now.length))
         {
             return Err(precondition_failed("x-amz-if-match-size"));
         }
-        match conditions::on_write(conditions.etag.as_ref(), None, Some(&now.current))? {
+        let current = Current {
+            etag: stat_etag(now),
+            instance: now.instance,
+        };
+        match conditions::on_write(self.etag.as_ref(), None, Some(&current))? {
             // Size and time were true of this instance, so that one is deleted or none.
-            Precondition::None => Precondition::Is(now.current.instance),
-            decided => decided,
+            Precondition::None => Ok(Precondition::Is(now.instance)),
+            decided => Ok(decided),
         }
-    } else {
-        Precondition::None
-    };
-    vault
-        .delete(bucket, key.as_bytes(), precondition)
-        .map(|_| ())
-        .map_err(|cause| from_vault(cause, &resource))
+    }
+
+    /// The answer where there is nothing to delete.
+    fn on_nothing(&self) -> S3Result<()> {
+        match self.etag {
+            Some(_) => Err(error(
+                S3ErrorCode::NoSuchKey,
+                "The specified key does not exist.",
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Deletion {
+    /// Deletes; gives the marker that was put on top, or that was itself removed.
+    fn run(&self, vault: &Arc<Vault>) -> S3Result<Option<Marker>> {
+        match self.which {
+            Which::Current => self.hide(vault),
+            Which::Null | Which::Label(_) => self.remove(vault),
+        }
+    }
+
+    /// Takes the key out of sight.
+    fn hide(&self, vault: &Arc<Vault>) -> S3Result<Option<Marker>> {
+        let failed = |cause| from_vault(cause, &format!("{}/{}", self.bucket, self.key));
+        let precondition = if self.conditions.any() {
+            match vault.stat(&self.bucket, self.key.as_bytes(), Which::Current) {
+                Ok(now) => self.conditions.check(&now)?,
+                Err(VaultError::NoSuchKey { .. } | VaultError::DeleteMarker { .. }) => {
+                    self.conditions.on_nothing()?;
+                    return Ok(None);
+                }
+                Err(cause) => return Err(failed(cause)),
+            }
+        } else {
+            Precondition::None
+        };
+        vault
+            .delete(&self.bucket, self.key.as_bytes(), precondition)
+            .map(|deleted| deleted.marker)
+            .map_err(failed)
+    }
+
+    /// Removes a version or a marker for good, unless Object Lock keeps it.
+    fn remove(&self, vault: &Arc<Vault>) -> S3Result<Option<Marker>> {
+        let failed = |cause| from_vault(cause, &format!("{}/{}", self.bucket, self.key));
+        let key = self.key.as_bytes();
+        for _ in 0..MOST_TRIES {
+            let facts = match vault.stat(&self.bucket, key, self.which) {
+                Ok(now) => {
+                    lock::may_remove(&Facts::read(&now.facts)?, now_ms(), self.bypass)?;
+                    if self.conditions.any() {
+                        self.conditions.check(&now)?;
+                    }
+                    Some(now.facts)
+                }
+                Err(VaultError::DeleteMarker { .. }) => None,
+                Err(VaultError::NoSuchVersion { .. } | VaultError::NoSuchKey { .. }) => {
+                    self.conditions.on_nothing()?;
+                    return Ok(None);
+                }
+                Err(cause) => return Err(failed(cause)),
+            };
+            match vault.delete_version(&self.bucket, key, self.which, facts.as_deref()) {
+                Ok(deleted) => return Ok(deleted.marker),
+                // Its facts are others by now: perhaps a lock is among them.
+                Err(VaultError::PreconditionFailed) => {}
+                Err(cause) => return Err(failed(cause)),
+            }
+        }
+        Err(error(
+            S3ErrorCode::OperationAborted,
+            "A conflicting conditional operation is currently in progress against this resource. Please try again.",
+        ))
+    }
 }

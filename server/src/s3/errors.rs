@@ -74,6 +74,16 @@ pub(super) fn from_vault(error: VaultError, resource: &str) -> S3Error {
                 &[("Key", key)],
             )
         }
+        VaultError::NoSuchVersion { .. } => {
+            let key = resource.split_once('/').map_or("", |(_, key)| key);
+            with_detail(
+                self::error(Code::NoSuchVersion, "The specified version does not exist."),
+                &[("Key", key)],
+            )
+        }
+        VaultError::DeleteMarker { .. } => {
+            self::error(Code::NoSuchKey, "The specified key does not exist.")
+        }
         VaultError::BucketNotEmpty(_) => with_detail(
             self::error(
                 Code::BucketNotEmpty,

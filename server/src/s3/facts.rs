@@ -7,11 +7,15 @@ use s3s::dto::{ETag, Metadata, Timestamp, TimestampFormat};
 use s3s::{S3ErrorCode, S3Result};
 use serde::{Deserialize, Serialize};
 use strongroom::format::NamedList;
-use strongroom::id::InstanceId;
+use strongroom::id::VersionId;
 use strongroom::keys::Mode;
+use strongroom::vault::Stat;
 
 use super::checksums::MD5_ATTRIBUTE;
 use super::errors::{custom, error, with_detail};
+use super::lock::Retention;
+use super::restore::Restore;
+use super::tags::Tags;
 
 /// Mutable facts of an object: outside its head, and not authenticated with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,11 +24,41 @@ pub(super) struct Facts {
     /// Storage class; absent is STANDARD.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) class: Option<String>,
+    /// Tags in the order they were given.
+    #[serde(default, skip_serializing_if = "Tags::is_empty")]
+    pub(super) tags: Tags,
+    /// Until when Object Lock keeps this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) retention: Option<Retention>,
+    /// A legal hold of Object Lock: present when it was ever set, true while it is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) legal_hold: Option<bool>,
+    /// The readable copy of an archived object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) restore: Option<Restore>,
+    /// Number of parts of an object that was uploaded in parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) parts: Option<u32>,
 }
 
 impl Facts {
+    /// Facts to show: what cannot be read shows as nothing.
     pub(super) fn decode(bytes: &[u8]) -> Self {
-        serde_json::from_slice(bytes).unwrap_or_default()
+        Self::read(bytes).unwrap_or_default()
+    }
+
+    /// Facts to judge or to change by: what cannot be read is an error, for a lock may be among it.
+    pub(super) fn read(bytes: &[u8]) -> S3Result<Self> {
+        if bytes.is_empty() {
+            return Ok(Self::default());
+        }
+        serde_json::from_slice(bytes).map_err(|cause| {
+            tracing::error!(error = %cause, "the facts of an object cannot be read");
+            error(
+                S3ErrorCode::InternalError,
+                "We encountered an internal error. Please try again.",
+            )
+        })
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -46,6 +80,7 @@ impl Facts {
                 | "GLACIER_IR",
             ) => Ok(Self {
                 class: class.map(str::to_owned),
+                ..Self::default()
             }),
             Some(archive @ ("GLACIER" | "DEEP_ARCHIVE")) => Err(error(
                 S3ErrorCode::NotImplemented,
@@ -76,16 +111,48 @@ impl Facts {
     }
 }
 
-/// The ETag of an object without its quotes: the MD5 of the content for managed and plain objects,
-/// else a value of the instance's own that says nothing of the content.
-pub(super) fn etag(mode: Mode, instance: InstanceId, attributes: Option<&NamedList>) -> String {
+/// The time now, Unix milliseconds.
+pub(super) fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
+}
+
+/// A timestamp as Unix milliseconds; `None` before 1970.
+pub(super) fn millis(at: &Timestamp) -> Option<u64> {
+    let at = time::OffsetDateTime::from(at.clone());
+    u64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok()
+}
+
+/// The ETag of an object without its quotes: the MD5 of the content (of its parts' MD5s, if it came
+/// in parts) where it is kept, sealed; else a value of the version's own that says nothing of the
+/// content. Behind it stands the number of parts.
+pub(super) fn etag(
+    mode: Mode,
+    version: VersionId,
+    attributes: Option<&NamedList>,
+    facts: &Facts,
+) -> String {
     let md5 = attributes
-        .filter(|_| has_md5_etag(mode))
+        // What a customer key seals, no listing can show.
+        .filter(|_| mode != Mode::Customer)
         .and_then(|list| list.0.iter().find(|(name, _)| name == MD5_ATTRIBUTE));
-    match md5 {
+    let whole = match md5 {
         Some((_, md5)) => hex(md5),
-        None => hex(&Md5::digest(instance.0)),
+        None => hex(&Md5::digest(version.0)),
+    };
+    match facts.parts {
+        Some(parts) => format!("{whole}-{parts}"),
+        None => whole,
     }
+}
+
+/// The ETag of what the catalog says stands there.
+pub(super) fn stat_etag(stat: &Stat) -> String {
+    let facts = Facts::decode(&stat.facts);
+    etag(stat.mode, stat.version, stat.attrs.as_ref(), &facts)
 }
 
 /// Whether the ETag is the MD5 of the content: only then is it computed and kept, sealed.
@@ -238,12 +305,19 @@ mod tests {
 
     #[test]
     fn an_etag_without_sealed_md5_says_nothing_of_the_content() {
-        let (a, b) = (InstanceId([1; 16]), InstanceId([2; 16]));
+        let (a, b) = (VersionId([1; 16]), VersionId([2; 16]));
+        let facts = Facts::default();
         let sealed = NamedList(vec![(MD5_ATTRIBUTE.to_owned(), vec![7; 16])]);
         for (mode, attributes) in [(Mode::Managed, None), (Mode::Customer, Some(&sealed))] {
-            assert_ne!(etag(mode, a, attributes), etag(mode, b, attributes));
-            assert_eq!(etag(mode, a, attributes).len(), 32);
+            assert_ne!(
+                etag(mode, a, attributes, &facts),
+                etag(mode, b, attributes, &facts)
+            );
+            assert_eq!(etag(mode, a, attributes, &facts).len(), 32);
         }
-        assert_eq!(etag(Mode::Managed, a, Some(&sealed)), "07".repeat(16));
+        assert_eq!(
+            etag(Mode::Managed, a, Some(&sealed), &facts),
+            "07".repeat(16)
+        );
     }
 }

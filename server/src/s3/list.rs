@@ -183,20 +183,20 @@ impl Query {
                 ListedItem::Object(object) => {
                     let key = String::from_utf8_lossy(&object.key).into_owned();
                     page.last = Some(key.clone());
+                    let facts = Facts::decode(&object.facts);
                     page.contents.push(Object {
                         key: Some(coding.text(key)),
                         size: i64::try_from(object.length).ok(),
                         e_tag: Some(strong(&etag(
                             object.mode,
-                            object.instance,
+                            object.version,
                             object.attrs.as_ref(),
+                            &facts,
                         ))),
                         last_modified: Some(Facts::timestamp(object.modified_ms)),
                         owner: owner.as_ref().map(Principal::owner),
                         storage_class: Some(ObjectStorageClass::from(
-                            Facts::decode(&object.facts)
-                                .class
-                                .unwrap_or_else(|| "STANDARD".to_owned()),
+                            facts.class.unwrap_or_else(|| "STANDARD".to_owned()),
                         )),
                         ..Object::default()
                     });
@@ -210,23 +210,29 @@ impl Query {
     fn from(&self) -> Bound<Vec<u8>> {
         match &self.start {
             Start::At(key) => Bound::Included(key.clone()),
-            Start::After(after) if after.is_empty() => Bound::Unbounded,
-            Start::After(after) => {
-                let is_prefix = self.delimiter.as_deref().is_some_and(|delimiter| {
-                    after
-                        .strip_prefix(self.prefix.as_str())
-                        .and_then(|rest| {
-                            rest.find(delimiter)
-                                .map(|at| at + delimiter.len() == rest.len())
-                        })
-                        .unwrap_or(false)
-                });
-                match after_all_with(after.as_bytes()) {
-                    Some(next) if is_prefix => Bound::Included(next),
-                    _ => Bound::Excluded(after.clone().into_bytes()),
-                }
-            }
+            Start::After(after) => after_marker(after, &self.prefix, self.delimiter.as_deref()),
         }
+    }
+}
+
+/// Where a page starts that comes after `marker`. After a common prefix, past every key that begins
+/// with it.
+pub(super) fn after_marker(marker: &str, prefix: &str, delimiter: Option<&str>) -> Bound<Vec<u8>> {
+    if marker.is_empty() {
+        return Bound::Unbounded;
+    }
+    let is_prefix = delimiter.is_some_and(|delimiter| {
+        marker
+            .strip_prefix(prefix)
+            .and_then(|rest| {
+                rest.find(delimiter)
+                    .map(|at| at + delimiter.len() == rest.len())
+            })
+            .unwrap_or(false)
+    });
+    match after_all_with(marker.as_bytes()) {
+        Some(next) if is_prefix => Bound::Included(next),
+        _ => Bound::Excluded(marker.as_bytes().to_vec()),
     }
 }
 
@@ -240,13 +246,13 @@ fn after_all_with(prefix: &[u8]) -> Option<Vec<u8>> {
 
 /// How names are written into the XML.
 #[derive(Clone, Copy)]
-enum Coding {
+pub(super) enum Coding {
     Plain,
     Url,
 }
 
 impl Coding {
-    fn of(encoding: Option<&EncodingType>) -> S3Result<Self> {
+    pub(super) fn of(encoding: Option<&EncodingType>) -> S3Result<Self> {
         match encoding.map(EncodingType::as_str) {
             None | Some("") => Ok(Self::Plain),
             Some(EncodingType::URL) => Ok(Self::Url),
@@ -258,7 +264,7 @@ impl Coding {
         }
     }
 
-    fn text(self, text: String) -> String {
+    pub(super) fn text(self, text: String) -> String {
         match self {
             Self::Plain => text,
             Self::Url => text
@@ -280,7 +286,7 @@ impl Coding {
     }
 }
 
-fn max_keys(asked: Option<i32>) -> S3Result<i32> {
+pub(super) fn max_keys(asked: Option<i32>) -> S3Result<i32> {
     match asked {
         None => Ok(MOST_KEYS),
         Some(negative) if negative < 0 => Err(error(

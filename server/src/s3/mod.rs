@@ -4,6 +4,7 @@
 //! [`access`] (who) -> an operation here -> the vault.
 
 mod access;
+mod amend;
 mod body;
 mod bucket_encryption;
 mod buckets;
@@ -17,14 +18,21 @@ mod errors;
 mod facts;
 mod lifecycle_config;
 mod list;
+mod lock;
 mod objects;
 mod post;
+mod restore;
+mod retention;
 mod settings;
 mod sse;
+mod tagging;
 mod tags;
 #[cfg(test)]
 mod testing;
+mod version;
+mod versioning;
 mod wire;
+mod write_facts;
 
 use std::sync::Arc;
 
@@ -131,6 +139,18 @@ operations! {
     delete_object: delete, DeleteObjectInput => DeleteObjectOutput;
     delete_objects: delete, DeleteObjectsInput => DeleteObjectsOutput;
     list_objects: list, ListObjectsInput => ListObjectsOutput;
+    put_object_tagging: tagging, PutObjectTaggingInput => PutObjectTaggingOutput;
+    get_object_tagging: tagging, GetObjectTaggingInput => GetObjectTaggingOutput;
+    delete_object_tagging: tagging, DeleteObjectTaggingInput => DeleteObjectTaggingOutput;
+    put_bucket_versioning: versioning, PutBucketVersioningInput => PutBucketVersioningOutput;
+    get_bucket_versioning: versioning, GetBucketVersioningInput => GetBucketVersioningOutput;
+    list_object_versions: versioning, ListObjectVersionsInput => ListObjectVersionsOutput;
+    put_object_lock_configuration: retention, PutObjectLockConfigurationInput => PutObjectLockConfigurationOutput;
+    get_object_lock_configuration: retention, GetObjectLockConfigurationInput => GetObjectLockConfigurationOutput;
+    put_object_retention: retention, PutObjectRetentionInput => PutObjectRetentionOutput;
+    get_object_retention: retention, GetObjectRetentionInput => GetObjectRetentionOutput;
+    put_object_legal_hold: retention, PutObjectLegalHoldInput => PutObjectLegalHoldOutput;
+    get_object_legal_hold: retention, GetObjectLegalHoldInput => GetObjectLegalHoldOutput;
     list_objects_v2: list, ListObjectsV2Input => ListObjectsV2Output;
     put_bucket_encryption: bucket_encryption, PutBucketEncryptionInput => PutBucketEncryptionOutput;
     get_bucket_encryption: bucket_encryption, GetBucketEncryptionInput => GetBucketEncryptionOutput;

@@ -6,10 +6,10 @@ use http::{HeaderMap, Method, StatusCode};
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use strongroom::keys::Mode;
-use strongroom::store::Precondition;
+use strongroom::store::{Precondition, Versioning, Which};
 use strongroom::vault::{
-    CommitRequest, Committed, ObjectInfo, ObjectReader, OpenRequest, PutRequest, Vault, VaultError,
-    Which,
+    CommitRequest, Committed, ObjectInfo, ObjectReader, OpenRequest, PutRequest, PutStream, Vault,
+    VaultError,
 };
 
 use super::AppState;
@@ -20,9 +20,12 @@ use super::checksums::{self, BodyChecks, Verified, set_checksums};
 use super::conditions::{self, Current, ReadConditions};
 use super::encryption::{self, Reply, Resolved, set_encryption};
 use super::errors::{error, from_vault, with_detail};
-use super::facts::{ContentHeaders, Facts, etag, has_md5_etag, strong};
+use super::facts::{ContentHeaders, Facts, etag, has_md5_etag, stat_etag, strong};
 use super::post;
+use super::restore;
 use super::sse::{self, CustomerFields, CustomerKey};
+use super::version;
+use super::write_facts::fact_headers;
 
 /// Largest object of one PUT or COPY: 5 GiB.
 pub(super) const LARGEST_PUT: u64 = 5 << 30;
@@ -74,7 +77,7 @@ pub(super) async fn put_object(
             )
         })?;
     let target = Target {
-        facts: Facts::with_class(input.storage_class.as_ref().map(StorageClass::as_str))?,
+        facts: fact_headers!(input).facts(state, &bucket).await?,
         content: ContentHeaders {
             cache_control: input.cache_control.take(),
             content_disposition: input.content_disposition.take(),
@@ -108,6 +111,7 @@ pub(super) async fn put_object(
         .await?;
     let mut output = PutObjectOutput {
         e_tag: Some(strong(&written.etag)),
+        version_id: written.version_id(),
         ..PutObjectOutput::default()
     };
     set_encryption!(output, &written.encryption);
@@ -155,7 +159,7 @@ impl Write {
         target: Target,
         encryption: Resolved,
         mut checks: BodyChecks,
-    ) -> S3Result<(Self, Upload)> {
+    ) -> S3Result<(Self, Upload<PutStream>)> {
         let resource = format!("{}/{}", target.bucket, target.key);
         let Resolved {
             protection, reply, ..
@@ -176,7 +180,7 @@ impl Write {
             let precondition = conditions::on_write(
                 target.if_match.as_ref(),
                 target.if_none_match.as_ref(),
-                now.as_ref().map(|now| &now.current),
+                now.as_ref(),
             )?;
             if matches!(precondition, Precondition::Absent)
                 && current(&vault, &target.bucket, &target.key)?.is_some()
@@ -218,7 +222,7 @@ impl Write {
     /// Writes the last batch, verifies the body and makes the object visible: one blocking call.
     pub(super) async fn finish(
         self,
-        mut upload: Upload,
+        mut upload: Upload<PutStream>,
         last: zeroize::Zeroizing<Vec<u8>>,
         verify: impl FnOnce(BodyChecks) -> S3Result<Verified> + Send + 'static,
     ) -> S3Result<Written> {
@@ -234,7 +238,7 @@ impl Write {
                 upload.write(&last).map_err(failed)?;
             }
             let verified = verify(upload.checks)?;
-            let attrs = verified.attributes();
+            let attrs = verified.attributes(mode);
             let committed = upload
                 .stream
                 .commit(CommitRequest {
@@ -242,7 +246,7 @@ impl Write {
                     attrs: attrs.clone(),
                 })
                 .map_err(failed)?;
-            let etag = etag(mode, committed.instance, Some(&attrs));
+            let etag = etag(mode, committed.version, Some(&attrs), &Facts::default());
             Ok(Written {
                 committed,
                 etag,
@@ -251,6 +255,12 @@ impl Write {
             })
         })
         .await?
+    }
+}
+
+impl Written {
+    pub(super) fn version_id(&self) -> Option<String> {
+        version::of_write(self.committed.version, self.committed.null)
     }
 }
 
@@ -282,7 +292,7 @@ pub(super) async fn get_object(
         key,
         md5: input.sse_customer_key_md5.as_deref(),
     });
-    let found = read.open(state, &principal, &headers, customer).await?;
+    let (found, reader) = read.open(state, &principal, &headers, customer).await?;
     let mut output = GetObjectOutput::default();
     describe!(output, found);
     if input
@@ -294,7 +304,7 @@ pub(super) async fn get_object(
         output.checksum_type = found.checksum_type();
     }
     let download = Download::start(
-        found.reader,
+        reader,
         found.start,
         found.end,
         found.resource,
@@ -333,7 +343,7 @@ pub(super) async fn head_object(
         key,
         md5: input.sse_customer_key_md5.as_deref(),
     });
-    let found = read.open(state, &principal, &headers, customer).await?;
+    let found = read.head(state, &principal, &headers, customer).await?;
     let mut output = HeadObjectOutput::default();
     describe!(output, found);
     if input
@@ -355,7 +365,7 @@ pub(super) async fn head_object(
 /// Fills the fields that GET and HEAD answer alike.
 macro_rules! describe {
     ($output:ident, $found:ident) => {
-        let content = ContentHeaders::from_head(&$found.info().head);
+        let content = ContentHeaders::from_head(&$found.info.head);
         $output.accept_ranges = Some("bytes".to_owned());
         $output.cache_control = content.cache_control;
         $output.content_disposition = content.content_disposition;
@@ -372,14 +382,24 @@ macro_rules! describe {
         $output.content_length = i64::try_from($found.end - $found.start).ok();
         $output.content_range = $found.content_range();
         $output.e_tag = Some(strong(&$found.etag));
-        $output.last_modified = Some(Facts::timestamp($found.info().modified_ms));
-        $output.storage_class = Facts::decode(&$found.info().facts)
-            .class
-            .map(StorageClass::from);
-        $output.parts_count = None;
+        $output.last_modified = Some(Facts::timestamp($found.info.modified_ms));
+        let facts = Facts::decode(&$found.info.facts);
+        $output.tag_count = i32::try_from(facts.tags.0.len())
+            .ok()
+            .filter(|count| *count > 0);
+        if let Some(retention) = facts.retention {
+            $output.object_lock_mode = Some(ObjectLockMode::from_static(retention.mode.as_str()));
+            $output.object_lock_retain_until_date = Some(Facts::timestamp(retention.until_ms));
+        }
+        $output.object_lock_legal_hold_status = facts.legal_hold.map(super::lock::hold_status);
+        $output.restore = facts.restore.map(super::restore::Restore::header);
+        $output.storage_class = facts.class.map(StorageClass::from);
+        $output.parts_count = $found.parts_count;
+        $output.version_id =
+            version::of_read($found.versioning, $found.info.version, $found.info.null);
         set_encryption!(
             $output,
-            &Reply::of($found.info().mode, $found.customer_md5.clone())
+            &Reply::of($found.info.mode, $found.customer_md5.clone())
         );
     };
 }
@@ -396,52 +416,96 @@ struct Read {
     part: Option<i32>,
 }
 
-/// An opened object and the bytes of it that are wanted.
+/// What is known of an object, and the bytes of it that are wanted.
 struct Found {
-    reader: ObjectReader,
+    info: ObjectInfo,
+    versioning: Versioning,
     etag: String,
     customer_md5: Option<String>,
     start: u64,
     end: u64,
     whole: bool,
+    /// Only where a part was asked for.
+    parts_count: Option<i32>,
     resource: String,
 }
 
 impl Read {
+    /// Finds the object and opens it.
     async fn open(
         self,
         state: &Arc<AppState>,
         principal: &Principal,
         headers: &HeaderMap,
         customer: S3Result<Option<CustomerKey>>,
+    ) -> S3Result<(Found, ObjectReader)> {
+        let (versioning, customer_md5, source) =
+            self.begin(state, principal, headers, customer).await?;
+        let reader = open(state, source, &principal.name).await?;
+        let found = self.find(versioning, customer_md5, reader.info().clone())?;
+        Ok((found, reader))
+    }
+
+    /// The same without its data, so that it may be in the archive.
+    async fn head(
+        self,
+        state: &Arc<AppState>,
+        principal: &Principal,
+        headers: &HeaderMap,
+        customer: S3Result<Option<CustomerKey>>,
     ) -> S3Result<Found> {
-        access::bucket(
+        let (versioning, customer_md5, source) =
+            self.begin(state, principal, headers, customer).await?;
+        let info = head(state, source, &principal.name).await?;
+        self.find(versioning, customer_md5, info)
+    }
+
+    async fn begin(
+        &self,
+        state: &Arc<AppState>,
+        principal: &Principal,
+        headers: &HeaderMap,
+        customer: S3Result<Option<CustomerKey>>,
+    ) -> S3Result<(Versioning, Option<String>, Source)> {
+        let bucket = access::bucket(
             state,
             principal,
             &self.bucket,
             self.expected_owner.as_deref(),
         )
         .await?;
-        refuse_version(self.version.as_deref())?;
+        let which = version::which(self.version.as_deref())?;
         sse::refuse_write_headers(headers)?;
-        let customer = customer?;
+        let (customer_md5, customer) = customer?
+            .map(|customer| (customer.md5, customer.key))
+            .unzip();
         if self.range.is_some() && self.part.is_some() {
             return Err(error(
                 S3ErrorCode::InvalidRequest,
                 "Cannot specify both Range header and partNumber query parameter",
             ));
         }
-        let resource = format!("{}/{}", self.bucket, self.key);
-        let (customer_md5, customer) = customer
-            .map(|customer| (customer.md5, customer.key))
-            .unzip();
-        let reader = open(state, &self.bucket, &self.key, customer, &principal.name).await?;
-        let info = reader.info();
-        let etag = object_etag(info);
+        let source = Source {
+            bucket: self.bucket.clone(),
+            key: self.key.clone(),
+            which,
+            customer,
+        };
+        Ok((bucket.versioning, customer_md5, source))
+    }
+
+    fn find(
+        self,
+        versioning: Versioning,
+        customer_md5: Option<String>,
+        info: ObjectInfo,
+    ) -> S3Result<Found> {
+        let etag = object_etag(&info);
         self.conditions
             .check(&etag, info.modified_ms)
             .map_err(|failed| failed.on_read(&etag, info.modified_ms))?;
         let length = info.length;
+        let mut parts_count = None;
         let (start, end, whole) = match (&self.range, self.part) {
             (Some(range), _) => {
                 let wanted = range
@@ -450,100 +514,150 @@ impl Read {
                 (wanted.start, wanted.end, false)
             }
             (None, None) => (0, length, true),
-            // A plain PUT is one part.
-            (None, Some(1)) => (0, length, length == 0),
-            (None, Some(_)) => {
-                return Err(error(
-                    S3ErrorCode::InvalidPart,
-                    "One or more of the specified parts could not be found.",
-                ));
+            (None, Some(number)) => {
+                let (start, end) = part(&info, number)?;
+                parts_count = i32::try_from(info.parts.len())
+                    .ok()
+                    .filter(|count| *count > 0);
+                (start, end, length == 0)
             }
         };
         Ok(Found {
-            reader,
+            info,
+            versioning,
             etag,
             customer_md5,
             start,
             end,
             whole,
-            resource,
+            parts_count,
+            resource: format!("{}/{}", self.bucket, self.key),
         })
     }
+}
+
+/// The bytes of a part: parts count from 1 as they stand in the object, and what came in one PUT is
+/// one part.
+fn part(info: &ObjectInfo, number: i32) -> S3Result<(u64, u64)> {
+    if info.parts.is_empty() && number == 1 {
+        return Ok((0, info.length));
+    }
+    usize::try_from(number)
+        .ok()
+        .and_then(|number| info.parts.get(number.checked_sub(1)?))
+        .map(|span| (span.start, span.start + span.length))
+        .ok_or_else(|| {
+            error(
+                S3ErrorCode::InvalidPart,
+                "One or more of the specified parts could not be found.",
+            )
+        })
 }
 
 impl Found {
-    fn info(&self) -> &ObjectInfo {
-        self.reader.info()
-    }
-
     fn content_range(&self) -> Option<String> {
-        (!self.whole).then(|| {
-            format!(
-                "bytes {}-{}/{}",
-                self.start,
-                self.end - 1,
-                self.info().length
-            )
-        })
+        (!self.whole && self.start < self.end)
+            .then(|| format!("bytes {}-{}/{}", self.start, self.end - 1, self.info.length))
     }
 
     fn checksums(&self) -> Vec<(&'static str, String)> {
-        checksums::stored(&self.info().attrs)
+        checksums::stored(&self.info.attrs)
     }
 
     fn checksum_type(&self) -> Option<ChecksumType> {
-        (!self.checksums().is_empty()).then(|| ChecksumType::from_static(ChecksumType::FULL_OBJECT))
+        checksums::kind(&self.checksums()).map(ChecksumType::from_static)
     }
 }
 
-/// Opens an object; the key, if any, is used up.
+/// The version of an object to be read, and the key it was stored with.
+pub(super) struct Source {
+    pub(super) bucket: String,
+    pub(super) key: String,
+    pub(super) which: Which,
+    pub(super) customer: Option<strongroom::secret::Secret<32>>,
+}
+
+/// Opens an object; the key, if any, is used up. One in the archive is refused, whatever the key.
 pub(super) async fn open(
     state: &Arc<AppState>,
-    bucket: &str,
-    key: &str,
-    customer: Option<strongroom::secret::Secret<32>>,
+    source: Source,
     principal: &str,
 ) -> S3Result<ObjectReader> {
     let vault = Arc::clone(&state.vault);
-    let (bucket, key, principal) = (bucket.to_owned(), key.to_owned(), principal.to_owned());
+    let principal = principal.to_owned();
     blocking(move || {
-        vault
-            .open(OpenRequest {
-                bucket: &bucket,
-                key: key.as_bytes(),
-                version: Which::Current,
-                customer,
-                instance: None,
-                principal: &principal,
-            })
-            .map_err(|cause| from_vault(cause, &format!("{bucket}/{key}")))
+        let Source {
+            bucket,
+            key,
+            which,
+            customer,
+        } = source;
+        let opened = vault.open(OpenRequest {
+            bucket: &bucket,
+            key: key.as_bytes(),
+            version: which,
+            customer,
+            instance: None,
+            principal: &principal,
+        });
+        let resource = format!("{bucket}/{key}");
+        match opened {
+            Ok(reader) => {
+                restore::must_be_readable(
+                    &Facts::decode(&reader.info().facts),
+                    reader.info().place,
+                )?;
+                Ok(reader)
+            }
+            Err(cause) => {
+                // Nobody learns from an archived object which key is the right one.
+                if let Ok(stat) = vault.stat(&bucket, key.as_bytes(), which) {
+                    restore::must_be_readable(&Facts::decode(&stat.facts), stat.place)?;
+                }
+                Err(version::failed(cause, &resource, which))
+            }
+        }
+    })
+    .await?
+}
+
+/// What is known of an object, its data apart.
+pub(super) async fn head(
+    state: &Arc<AppState>,
+    source: Source,
+    principal: &str,
+) -> S3Result<ObjectInfo> {
+    let vault = Arc::clone(&state.vault);
+    let principal = principal.to_owned();
+    blocking(move || {
+        let found = vault.head(OpenRequest {
+            bucket: &source.bucket,
+            key: source.key.as_bytes(),
+            version: source.which,
+            customer: source.customer,
+            instance: None,
+            principal: &principal,
+        });
+        let resource = format!("{}/{}", source.bucket, source.key);
+        found.map_err(|cause| version::failed(cause, &resource, source.which))
     })
     .await?
 }
 
 /// The ETag of an opened object.
 pub(super) fn object_etag(info: &ObjectInfo) -> String {
-    etag(info.mode, info.instance, Some(&info.attrs))
+    let facts = Facts::decode(&info.facts);
+    etag(info.mode, info.version, Some(&info.attrs), &facts)
 }
 
-/// What stands under a key now, for the conditions of a write or delete.
-pub(super) struct Standing {
-    pub(super) current: Current,
-    pub(super) length: u64,
-    pub(super) modified_ms: u64,
-}
-
-pub(super) fn current(vault: &Vault, bucket: &str, key: &str) -> S3Result<Option<Standing>> {
+/// What stands under a key now, for the conditions of a write.
+pub(super) fn current(vault: &Vault, bucket: &str, key: &str) -> S3Result<Option<Current>> {
     match vault.stat(bucket, key.as_bytes(), Which::Current) {
-        Ok(stat) => Ok(Some(Standing {
-            current: Current {
-                etag: etag(stat.mode, stat.instance, stat.attrs.as_ref()),
-                instance: stat.instance,
-            },
-            length: stat.length,
-            modified_ms: stat.modified_ms,
+        Ok(stat) => Ok(Some(Current {
+            etag: stat_etag(&stat),
+            instance: stat.instance,
         })),
-        Err(VaultError::NoSuchKey { .. }) => Ok(None),
+        Err(VaultError::NoSuchKey { .. } | VaultError::DeleteMarker { .. }) => Ok(None),
         Err(cause) => Err(from_vault(cause, &format!("{bucket}/{key}"))),
     }
 }
@@ -557,20 +671,6 @@ pub(super) fn refuse_acl(canned: Option<&str>, grants: bool) -> S3Result<()> {
         _ => Err(error(
             S3ErrorCode::NotImplemented,
             "Access control lists other than private are not implemented",
-        )),
-    }
-}
-
-/// Object versions are not kept: only the null version exists.
-pub(super) fn refuse_version(version: Option<&str>) -> S3Result<()> {
-    match version {
-        None | Some("null") => Ok(()),
-        Some(other) => Err(with_detail(
-            error(
-                S3ErrorCode::NoSuchVersion,
-                "The specified version does not exist.",
-            ),
-            &[("VersionId", other)],
         )),
     }
 }
@@ -600,21 +700,13 @@ fn refuse_unsupported(input: &PutObjectInput) -> S3Result<()> {
         .iter()
         .any(|grant| grant.is_some()),
     )?;
-    let asked = [
-        ("Object tagging", input.tagging.is_some()),
-        (
-            "Object Lock",
-            input.object_lock_mode.is_some() || input.object_lock_legal_hold_status.is_some(),
-        ),
-        ("Appending to an object", input.write_offset_bytes.is_some()),
-    ];
-    match asked.iter().find(|(_, asked)| *asked) {
-        Some((what, _)) => Err(error(
+    if input.write_offset_bytes.is_some() {
+        return Err(error(
             S3ErrorCode::NotImplemented,
-            format!("{what} is not implemented"),
-        )),
-        None => Ok(()),
+            "Appending to an object is not implemented",
+        ));
     }
+    Ok(())
 }
 
 fn not_satisfiable(range: &Range, length: u64) -> S3Error {

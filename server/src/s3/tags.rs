@@ -52,6 +52,11 @@ impl Tags {
         Ok(Self(tags))
     }
 
+    /// True when there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// As replies carry them.
     pub(super) fn to_set(&self) -> Vec<Tag> {
         self.0

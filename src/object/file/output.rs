@@ -3,13 +3,12 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
-use std::num::NonZeroU64;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use super::{FileError, io_error};
 
@@ -50,12 +49,6 @@ impl Output {
         self.file
             .write_all_at(bytes, offset)
             .map_err(io_error("writing", Some(&self.target)))
-    }
-
-    /// Has the disk begin with what was written here, so that less is left to wait for at the end. `DontNeed` is what
-    /// starts it: the kernel writes dirty pages of the range out and keeps them until they are clean.
-    pub(super) fn begin_writeback(&self, offset: u64, len: u64) {
-        let _ = rustix::fs::fadvise(&self.file, offset, NonZeroU64::new(len), Advice::DontNeed); // advice only
     }
 
     /// Writes behind what was written so before.

@@ -1,6 +1,5 @@
-//! From or to a stream: one thread reads, the caller's seals or opens and writes, through bounded channels of two reused
-//! buffers. Copies in the kernel are most of the work, so two sides keep two cores busy, and each further hand-over would
-//! cost more than it moves. An input that fits one buffer takes no thread.
+//! From or to a stream: one thread reads, the caller's seals or opens, one writes, through bounded channels of reused
+//! buffers. An input that fits one buffer takes no thread.
 
 use std::panic::resume_unwind;
 use std::thread;
@@ -110,25 +109,33 @@ fn run<S: Stage>(
 
     let (to_stage, from_reader) = bounded::<Filled>(BUFFERS);
     let (to_reader, read_buffers) = bounded(BUFFERS);
-    // Neither can fail or wait: the channels are empty and both ends are here.
+    let (to_writer, from_stage) = bounded::<Filled>(BUFFERS);
+    let (written_buffers, to_fill) = bounded(BUFFERS);
+    // None of these can fail or wait: the channels are empty and both ends are here.
     let _ = to_stage.send((first, got));
     let _ = to_reader.send(PlainBuf::new(take_in));
+    let _ = written_buffers.send(out);
+    let _ = written_buffers.send(PlainBuf::new(put_out));
 
     thread::scope(|scope| {
         let reader = scope.spawn(move || read(&mut input, &read_buffers, &to_stage));
-        let drained = drain(
+        let writer = scope.spawn(move || write(&mut output, &from_stage, &written_buffers));
+        let staged = drive(
             stage,
-            (&from_reader, &to_reader),
-            &mut out,
-            &mut output,
+            &from_reader,
+            &to_reader,
+            &to_fill,
+            &to_writer,
             &mut count,
         );
-        // Ends the reader if it waits for more.
-        drop((from_reader, to_reader));
+        // Ends the threads that wait for more.
+        drop((from_reader, to_reader, to_writer, to_fill));
+        let written = writer.join().unwrap_or_else(|panic| resume_unwind(panic));
         let was_read = reader.join().unwrap_or_else(|panic| resume_unwind(panic));
-        // If the input ended early without an error here, the reader has it.
-        drained?;
+        // If the stage stopped early without an error of its own, one of the threads has it.
+        staged?;
         was_read?;
+        written?;
         Ok(count.summary::<S>())
     })
 }
@@ -148,26 +155,42 @@ fn read(
     Ok(())
 }
 
-/// Takes in what the reader hands over, and writes what comes out.
-fn drain<S: Stage>(
-    mut stage: S,
-    (from_reader, to_reader): (&Receiver<Filled>, &Sender<PlainBuf>),
-    out: &mut [u8],
+fn write(
     output: &mut OutputEnd<'_>,
+    stage: &Receiver<Filled>,
+    buffers: &Sender<PlainBuf>,
+) -> Result<(), FileError> {
+    for (buffer, len) in stage {
+        output.write(&buffer[..len])?;
+        if buffers.send(buffer).is_err() {
+            continue; // the stage is done, its last output may still be queued
+        }
+    }
+    output.flush()
+}
+
+fn drive<S: Stage>(
+    mut stage: S,
+    from_reader: &Receiver<Filled>,
+    to_reader: &Sender<PlainBuf>,
+    to_fill: &Receiver<PlainBuf>,
+    to_writer: &Sender<Filled>,
     count: &mut Count<'_>,
 ) -> Result<(), FileError> {
-    for (input, got) in from_reader {
+    while let (Ok((input, got)), Ok(mut out)) = (from_reader.recv(), to_fill.recv()) {
         let is_last = got < input.len();
         if is_last {
-            let written = stage.end(&input[..got], out)?;
+            let written = stage.end(&input[..got], &mut out)?;
             count.add(got, written);
-            output.write(&out[..written])?;
-            return output.flush();
+            let _ = to_writer.send((out, written)); // a writer that failed says so itself
+            return Ok(());
         }
-        let written = stage.take(&input, out)?;
-        let _ = to_reader.send(input); // a reader that failed needs no buffer
+        let written = stage.take(&input, &mut out)?;
         count.add(got, written);
-        output.write(&out[..written])?;
+        if to_writer.send((out, written)).is_err() {
+            return Ok(());
+        }
+        let _ = to_reader.send(input); // a reader that ended needs no buffer
     }
     Ok(())
 }
@@ -198,6 +221,6 @@ impl Count<'_> {
     }
 }
 
-/// Segments to a buffer. Two to read into and one to write from, of a segment more, stay below 1 MiB.
-const SEGMENTS: usize = 4;
+/// Segments to a buffer. Four buffers, two a side, stay below 1 MiB.
+const SEGMENTS: usize = 3;
 const BUFFERS: usize = 2;

@@ -49,7 +49,6 @@ pub(super) fn seal(
             written += keys.seal_segment(index, true, segment, &mut sealed[written..])?;
         }
         output.write_at(&sealed[..written], first_segment + batch * SEALED as u64)?;
-        begin_writeback(output, batch, SEALED as u64, options);
         options.report(len);
         Ok(())
     })?;
@@ -98,7 +97,6 @@ pub(super) fn open(
             input.read_at(sealed, start + bytes.start)?;
             let opened = opener.open_into(&plan, sealed, plain)?;
             output.write_at(&plain[..opened], from)?;
-            begin_writeback(output, batch, PLAIN, options);
             options.report(sealed.len());
             Ok(())
         },
@@ -136,15 +134,6 @@ fn each_batch<B>(
         .try_for_each(worker)
 }
 
-/// Once in a while, where the file is going to be synced: has the disk write what came before. A batch of another core
-/// that is not written yet is left to the end.
-fn begin_writeback(output: &Output, batch: u64, batch_len: u64, options: &FileOptions<'_>) {
-    if options.sync && batch % WRITEBACK == WRITEBACK - 1 {
-        let len = WRITEBACK * batch_len;
-        output.begin_writeback((batch + 1) * batch_len - len, len);
-    }
-}
-
 /// Bytes of a batch of what is left.
 fn batch_len(left: u64) -> usize {
     usize::try_from(left.min(PLAIN)).expect("at most a batch")
@@ -158,7 +147,5 @@ fn length(range: &std::ops::Range<u64>) -> usize {
 const SEGMENTS: u64 = 4;
 const PLAIN: u64 = SEGMENTS * SEGMENT_LEN as u64;
 const SEALED: usize = 4 * SEALED_SEGMENT_LEN;
-/// Batches between two beginnings of writeback: 8 MiB.
-const WRITEBACK: u64 = 32;
 /// Up to here the batches of a file are one thread's work.
 const SERIAL: u64 = SMALL_FILE / PLAIN + 1;

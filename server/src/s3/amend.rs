@@ -1,0 +1,55 @@
+//! Changes of an object's facts: tags, retention, legal hold. Each change holds against the facts it
+//! was judged on; when somebody else was faster it is judged again.
+
+use s3s::{S3ErrorCode, S3Result};
+use strongroom::store::{Bucket, Which};
+use strongroom::vault::{Stat, Vault, VaultError};
+
+use super::errors::error;
+use super::facts::Facts;
+use super::version;
+
+/// Changes the facts of one version; gives back what it is.
+pub(super) fn amend(
+    vault: &Vault,
+    bucket: &Bucket,
+    key: &str,
+    which: Which,
+    mut change: impl FnMut(&mut Facts) -> S3Result<()>,
+) -> S3Result<Stat> {
+    let failed = |cause| version::failed(cause, &format!("{}/{key}", bucket.name), which);
+    for _ in 0..MOST_TRIES {
+        let stat = vault
+            .stat(&bucket.name, key.as_bytes(), which)
+            .map_err(failed)?;
+        let mut facts = Facts::read(&stat.facts)?;
+        change(&mut facts)?;
+        let changed = facts.encode();
+        if changed == stat.facts {
+            return Ok(stat);
+        }
+        match vault.set_facts(
+            bucket,
+            key.as_bytes(),
+            which,
+            stat.instance,
+            &stat.facts,
+            &changed,
+        ) {
+            Ok(()) => return Ok(stat),
+            // Other facts, or another instance of the same version.
+            Err(
+                VaultError::PreconditionFailed
+                | VaultError::NoSuchKey { .. }
+                | VaultError::NoSuchVersion { .. },
+            ) => {}
+            Err(cause) => return Err(failed(cause)),
+        }
+    }
+    Err(error(
+        S3ErrorCode::OperationAborted,
+        "A conflicting conditional operation is currently in progress against this resource. Please try again.",
+    ))
+}
+
+const MOST_TRIES: usize = 16;

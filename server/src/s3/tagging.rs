@@ -1,0 +1,185 @@
+//! Tags of an object: three operations, and the header of a write.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use http::StatusCode;
+use s3s::dto::*;
+use s3s::{S3Request, S3Response, S3Result};
+use strongroom::store::Bucket;
+use strongroom::vault::Stat;
+
+use super::AppState;
+use super::access;
+use super::amend::amend;
+use super::body::blocking;
+use super::errors::invalid_argument;
+use super::facts::Facts;
+use super::tags::Tags;
+use super::version;
+
+pub(super) async fn put_object_tagging(
+    state: &Arc<AppState>,
+    request: S3Request<PutObjectTaggingInput>,
+) -> S3Result<S3Response<PutObjectTaggingOutput>> {
+    let principal = access::principal(&request)?;
+    let input = request.input;
+    let owner = input.expected_bucket_owner.as_deref();
+    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let tags = Tags::new(input.tagging.tag_set, MOST_OBJECT_TAGS)?;
+    let stat = replace(state, &bucket, input.key, input.version_id, tags).await?;
+    Ok(S3Response::new(PutObjectTaggingOutput {
+        version_id: version::of_read(bucket.versioning, stat.version, stat.null),
+    }))
+}
+
+pub(super) async fn delete_object_tagging(
+    state: &Arc<AppState>,
+    request: S3Request<DeleteObjectTaggingInput>,
+) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
+    let principal = access::principal(&request)?;
+    let input = request.input;
+    let owner = input.expected_bucket_owner.as_deref();
+    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let none = Tags::default();
+    let stat = replace(state, &bucket, input.key, input.version_id, none).await?;
+    Ok(S3Response::with_status(
+        DeleteObjectTaggingOutput {
+            version_id: version::of_read(bucket.versioning, stat.version, stat.null),
+        },
+        StatusCode::NO_CONTENT,
+    ))
+}
+
+pub(super) async fn get_object_tagging(
+    state: &Arc<AppState>,
+    request: S3Request<GetObjectTaggingInput>,
+) -> S3Result<S3Response<GetObjectTaggingOutput>> {
+    let principal = access::principal(&request)?;
+    let input = request.input;
+    let owner = input.expected_bucket_owner.as_deref();
+    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let which = version::which(input.version_id.as_deref())?;
+    let vault = Arc::clone(&state.vault);
+    let stat = blocking(move || {
+        vault
+            .stat(&input.bucket, input.key.as_bytes(), which)
+            .map_err(|cause| {
+                version::failed(cause, &format!("{}/{}", input.bucket, input.key), which)
+            })
+    })
+    .await??;
+    Ok(S3Response::new(GetObjectTaggingOutput {
+        tag_set: Facts::read(&stat.facts)?.tags.to_set(),
+        version_id: version::of_read(bucket.versioning, stat.version, stat.null),
+    }))
+}
+
+async fn replace(
+    state: &Arc<AppState>,
+    bucket: &Bucket,
+    key: String,
+    version: Option<String>,
+    tags: Tags,
+) -> S3Result<Stat> {
+    let which = version::which(version.as_deref())?;
+    let (vault, bucket) = (Arc::clone(&state.vault), bucket.clone());
+    blocking(move || {
+        amend(&vault, &bucket, &key, which, |facts| {
+            facts.tags = tags.clone();
+            Ok(())
+        })
+    })
+    .await?
+}
+
+/// Reads `x-amz-tagging`: `a=b&c=d`, URL-coded.
+pub(super) fn from_header(header: Option<&str>) -> S3Result<Tags> {
+    let Some(header) = header.filter(|header| !header.is_empty()) else {
+        return Ok(Tags::default());
+    };
+    let malformed = || {
+        invalid_argument(
+            HEADER,
+            header,
+            "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.",
+        )
+    };
+    let set = header
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some(Tag {
+                key: Some(url_decode(key)?),
+                value: Some(url_decode(value)?),
+            })
+        })
+        .collect::<Option<TagSet>>()
+        .ok_or_else(malformed)?;
+    let keys: HashSet<_> = set.iter().map(|tag| &tag.key).collect();
+    if keys.len() != set.len() {
+        return Err(malformed());
+    }
+    Tags::new(set, MOST_OBJECT_TAGS)
+}
+
+/// Form decoding (`+` is a space); `None` for what is not UTF-8 or not coded well.
+fn url_decode(coded: &str) -> Option<String> {
+    let mut bytes = coded.bytes();
+    let mut out = Vec::with_capacity(coded.len());
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                let (high, low) = (digit()?, digit()?);
+                u8::try_from(high * 16 + low).ok()?
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(out).ok()
+}
+
+/// Tags of one object.
+pub(super) const MOST_OBJECT_TAGS: usize = 10;
+const HEADER: &str = "x-amz-tagging";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn code(result: S3Result<Tags>) -> String {
+        result.unwrap_err().code().as_str().to_owned()
+    }
+
+    #[test]
+    fn a_header_is_read_in_order() {
+        let tags = from_header(Some("a=1&b%20c=x%2By&d=+&e")).unwrap();
+        let expected = [("a", "1"), ("b c", "x+y"), ("d", " "), ("e", "")];
+        assert_eq!(
+            tags.0,
+            expected.map(|(key, value)| (key.to_owned(), value.to_owned()))
+        );
+        assert!(from_header(None).unwrap().0.is_empty());
+        assert!(from_header(Some("")).unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn a_header_that_is_not_coded_well_or_breaks_a_limit_is_refused() {
+        let eleven = (0..11).map(|n| format!("k{n}=v")).collect::<Vec<_>>();
+        let cases = [
+            ("a=1&a=2".to_owned(), "InvalidArgument"),
+            ("a=%zz".to_owned(), "InvalidArgument"),
+            ("a=%ff".to_owned(), "InvalidArgument"),
+            (eleven.join("&"), "BadRequest"),
+            ("a=%7B".to_owned(), "InvalidTag"),
+            ("=v".to_owned(), "InvalidTag"),
+        ];
+        for (header, expected) in cases {
+            assert_eq!(code(from_header(Some(&header))), expected, "{header}");
+        }
+    }
+}

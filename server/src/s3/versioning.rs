@@ -1,0 +1,236 @@
+//! Whether a bucket keeps versions, and the listing of all versions.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use s3s::dto::*;
+use s3s::{S3Request, S3Response, S3Result};
+use strongroom::store::{Versioning, Which};
+use strongroom::vault::{ListedVersion, VersionEntry, VersionItem, VersionsRequest};
+
+use super::AppState;
+use super::access;
+use super::body::blocking;
+use super::errors::{custom, from_vault, invalid_argument, malformed_xml};
+use super::facts::{Facts, etag, strong};
+use super::list::{Coding, after_marker, max_keys};
+use super::retention;
+use super::version;
+
+pub(super) async fn put_bucket_versioning(
+    state: &Arc<AppState>,
+    request: S3Request<PutBucketVersioningInput>,
+) -> S3Result<S3Response<PutBucketVersioningOutput>> {
+    let principal = access::principal(&request)?;
+    let input = request.input;
+    let owner = input.expected_bucket_owner.as_deref();
+    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let config = input.versioning_configuration;
+    if config
+        .mfa_delete
+        .is_some_and(|mfa| mfa.as_str() == MFADelete::ENABLED)
+    {
+        return Err(super::errors::error(
+            s3s::S3ErrorCode::NotImplemented,
+            "MFA delete is not implemented",
+        ));
+    }
+    let wanted = match config.status.as_ref().map(BucketVersioningStatus::as_str) {
+        Some(BucketVersioningStatus::ENABLED) => Versioning::Enabled,
+        Some(BucketVersioningStatus::SUSPENDED) => Versioning::Suspended,
+        Some(_) => return Err(malformed_xml()),
+        None => {
+            return Err(super::errors::error(
+                s3s::S3ErrorCode::IllegalVersioningConfigurationException,
+                "The Versioning element must be specified",
+            ));
+        }
+    };
+    if wanted == Versioning::Suspended && retention::of_bucket(state, &bucket).await?.is_some() {
+        return Err(custom(
+            http::StatusCode::CONFLICT,
+            "InvalidBucketState",
+            "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.",
+        ));
+    }
+    let vault = Arc::clone(&state.vault);
+    blocking(move || {
+        vault
+            .set_versioning(&bucket, wanted)
+            .map_err(|cause| from_vault(cause, &bucket.name))
+    })
+    .await??;
+    Ok(S3Response::new(PutBucketVersioningOutput::default()))
+}
+
+pub(super) async fn get_bucket_versioning(
+    state: &Arc<AppState>,
+    request: S3Request<GetBucketVersioningInput>,
+) -> S3Result<S3Response<GetBucketVersioningOutput>> {
+    let principal = access::principal(&request)?;
+    let input = request.input;
+    let owner = input.expected_bucket_owner.as_deref();
+    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let status = match bucket.versioning {
+        Versioning::Off => None,
+        Versioning::Enabled => Some(BucketVersioningStatus::ENABLED),
+        Versioning::Suspended => Some(BucketVersioningStatus::SUSPENDED),
+    };
+    Ok(S3Response::new(GetBucketVersioningOutput {
+        status: status.map(BucketVersioningStatus::from_static),
+        ..GetBucketVersioningOutput::default()
+    }))
+}
+
+pub(super) async fn list_object_versions(
+    state: &Arc<AppState>,
+    request: S3Request<ListObjectVersionsInput>,
+) -> S3Result<S3Response<ListObjectVersionsOutput>> {
+    let principal = access::principal(&request)?;
+    let input = request.input;
+    let owner = input.expected_bucket_owner.as_deref();
+    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let coding = Coding::of(input.encoding_type.as_ref())?;
+    let most = max_keys(input.max_keys)?;
+    let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
+    let prefix = input.prefix.unwrap_or_default();
+    let key_marker = input.key_marker.unwrap_or_default();
+    let version_marker = input.version_id_marker.filter(|marker| !marker.is_empty());
+    let after = match &version_marker {
+        None => None,
+        Some(marker) if key_marker.is_empty() => {
+            return Err(invalid_argument(
+                "version-id-marker",
+                marker,
+                "A version-id marker cannot be specified without a key marker.",
+            ));
+        }
+        Some(marker) => Some(version::which(Some(marker))?),
+    };
+    let from = match after {
+        Some(_) => Bound::Included(key_marker.clone().into_bytes()),
+        None => after_marker(&key_marker, &prefix, delimiter.as_deref()),
+    };
+    let mut output = ListObjectVersionsOutput {
+        name: Some(input.bucket),
+        prefix: Some(coding.text(prefix.clone())),
+        key_marker: Some(coding.text(key_marker)),
+        version_id_marker: Some(version_marker.unwrap_or_default()),
+        max_keys: Some(most),
+        delimiter: delimiter.clone().map(|delimiter| coding.text(delimiter)),
+        encoding_type: input.encoding_type,
+        is_truncated: Some(false),
+        ..ListObjectVersionsOutput::default()
+    };
+    let limit = usize::try_from(most).unwrap_or_default();
+    if limit == 0 {
+        return Ok(S3Response::new(output));
+    }
+    let vault = Arc::clone(&state.vault);
+    let name = bucket.name.clone();
+    let page = blocking(move || {
+        vault
+            .list_versions(&VersionsRequest {
+                bucket: &name,
+                prefix: prefix.as_bytes(),
+                from: from.as_ref().map(Vec::as_slice),
+                after,
+                delimiter: delimiter.as_deref().map(str::as_bytes),
+                limit,
+            })
+            .map_err(|cause| from_vault(cause, &name))
+    })
+    .await??;
+    let owner = Owner {
+        display_name: Some(bucket.owner.clone()),
+        id: Some(bucket.owner.clone()),
+    };
+    if page.more {
+        output.is_truncated = Some(true);
+        match page.items.last() {
+            Some(VersionItem::Version(last)) => {
+                output.next_key_marker = Some(coding.text(text(key_of(last))));
+                output.next_version_id_marker = Some(id(last.which));
+            }
+            Some(VersionItem::Prefix(prefix)) => {
+                output.next_key_marker = Some(coding.text(text(prefix)));
+            }
+            None => {}
+        }
+    }
+    let (mut versions, mut markers, mut prefixes) = (Vec::new(), Vec::new(), Vec::new());
+    for item in page.items {
+        match item {
+            VersionItem::Prefix(prefix) => prefixes.push(CommonPrefix {
+                prefix: Some(coding.text(text(&prefix))),
+            }),
+            VersionItem::Version(listed) => {
+                describe(listed, coding, &owner, &mut versions, &mut markers)
+            }
+        }
+    }
+    output.versions = Some(versions);
+    output.delete_markers = Some(markers);
+    output.common_prefixes = Some(prefixes);
+    Ok(S3Response::new(output))
+}
+
+fn describe(
+    listed: ListedVersion,
+    coding: Coding,
+    owner: &Owner,
+    versions: &mut Vec<ObjectVersion>,
+    markers: &mut Vec<DeleteMarkerEntry>,
+) {
+    let is_latest = Some(listed.noncurrent_since_ms.is_none());
+    let key = Some(coding.text(text(key_of(&listed))));
+    let version_id = Some(id(listed.which));
+    match listed.entry {
+        VersionEntry::Marker(marker) => markers.push(DeleteMarkerEntry {
+            is_latest,
+            key,
+            last_modified: Some(Facts::timestamp(marker.modified_ms)),
+            owner: Some(owner.clone()),
+            version_id,
+        }),
+        VersionEntry::Object(object) => {
+            let facts = Facts::decode(&object.facts);
+            versions.push(ObjectVersion {
+                e_tag: Some(strong(&etag(
+                    object.mode,
+                    object.version,
+                    object.attrs.as_ref(),
+                    &facts,
+                ))),
+                is_latest,
+                key,
+                last_modified: Some(Facts::timestamp(object.modified_ms)),
+                owner: Some(owner.clone()),
+                size: i64::try_from(object.length).ok(),
+                storage_class: Some(ObjectVersionStorageClass::from(
+                    facts.class.unwrap_or_else(|| "STANDARD".to_owned()),
+                )),
+                version_id,
+                ..ObjectVersion::default()
+            });
+        }
+    }
+}
+
+fn key_of(listed: &ListedVersion) -> &[u8] {
+    match &listed.entry {
+        VersionEntry::Object(object) => &object.key,
+        VersionEntry::Marker(marker) => &marker.key,
+    }
+}
+
+fn id(which: Which) -> String {
+    match which {
+        Which::Label(label) => version::wire(label, false),
+        Which::Null | Which::Current => version::NULL.to_owned(),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

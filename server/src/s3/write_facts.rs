@@ -1,0 +1,47 @@
+//! The facts a new object gets: from the headers of its write, and from its bucket.
+
+use std::sync::Arc;
+
+use s3s::S3Result;
+use s3s::dto::StorageClass;
+use strongroom::store::Bucket;
+
+use super::AppState;
+use super::facts::{Facts, now_ms};
+use super::lock::LockHeaders;
+use super::retention;
+use super::tagging;
+
+/// What a PUT, COPY or CreateMultipartUpload says of them.
+pub(super) struct FactHeaders {
+    pub(super) class: Option<StorageClass>,
+    pub(super) tagging: Option<String>,
+    pub(super) lock: LockHeaders,
+}
+
+/// Takes them out of an operation's input.
+macro_rules! fact_headers {
+    ($input:expr) => {
+        $crate::s3::write_facts::FactHeaders {
+            class: $input.storage_class.take(),
+            tagging: $input.tagging.take(),
+            lock: $crate::s3::lock::LockHeaders {
+                mode: $input.object_lock_mode.take(),
+                until: $input.object_lock_retain_until_date.take(),
+                hold: $input.object_lock_legal_hold_status.take(),
+            },
+        }
+    };
+}
+pub(super) use fact_headers;
+
+impl FactHeaders {
+    /// The facts of an object that is written to `bucket` now.
+    pub(super) async fn facts(self, state: &Arc<AppState>, bucket: &Bucket) -> S3Result<Facts> {
+        let mut facts = Facts::with_class(self.class.as_ref().map(StorageClass::as_str))?;
+        facts.tags = tagging::from_header(self.tagging.as_deref())?;
+        let config = retention::of_bucket(state, bucket).await?;
+        self.lock.apply(config, now_ms(), &mut facts)?;
+        Ok(facts)
+    }
+}
