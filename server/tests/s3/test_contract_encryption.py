@@ -353,12 +353,6 @@ class ManagedKeys(Contract):
                 reply, 400, "InvalidArgument", contract.INCOMPATIBLE, ArgumentName=SSE, ArgumentValue="aws:kms"
             )
 
-    def test_4_3_10_no_key_service_configured(self):
-        for reply in self.written({SSE: "aws:kms"}):
-            self.refused(
-                reply, 501, "NotImplemented", "Server side encryption specified but KMS is not configured"
-            )
-
 
 class StorageClasses(Contract):
     def test_4_6_02_storage_classes_are_kept_and_shown(self):

@@ -1,5 +1,6 @@
-"""The rows of the contract about how a customer key travels, and about a server that takes none."""
+"""The rows of the contract about how a customer key travels, and about servers that take or have none."""
 
+import re
 import unittest
 
 import contract
@@ -10,7 +11,7 @@ from daemon import Daemon
 def setUpModule():
     daemon = Daemon()
     unittest.addModuleCleanup(daemon.close)
-    Closed.daemon = Http.daemon = daemon
+    Closed.daemon = Http.daemon = WithoutKeys.daemon = daemon
     daemon.client().create_bucket(Bucket=contract.Contract.bucket)
 
 
@@ -27,6 +28,18 @@ class Closed(contract.Contract):
         self.reads("before", b"test", customer(key))
         self.shows(self.copy("before", "after", source_customer(key)), "AES256")
         self.assertEqual(self.call("DELETE", self.path("before")).status, 204)
+
+
+class WithoutKeys(contract.Contract):
+    def test_4_3_10_no_key_service_configured(self):
+        keys = re.compile(r"^\[\[kms\]\]\n(.+\n)*", re.M)
+        if keys.search((self.daemon.dir / "strongroom.toml").read_text()):
+            self.daemon.configure(lambda text: keys.sub("", text))
+        self.put("managed")
+        for reply in (self.call("PUT", self.path("k"), {SSE: "aws:kms"}, b"x"), self.copy("managed", "k", {SSE: "aws:kms"})):
+            self.refused(
+                reply, 501, "NotImplemented", "Server side encryption specified but KMS is not configured"
+            )
 
 
 class Http(contract.Contract):
