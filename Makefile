@@ -13,13 +13,15 @@ export CARGO_SERVER_FLAGS STRONGROOM
 export PATH := $(CURDIR)/target/venv/bin:$(PATH)
 export NODE_PATH := $(CURDIR)/target/clients/node_modules
 
-.PHONY: help setup build serve test lint docs tests clients bench bench-smoke tour using crash two-of-three clean-dev
+.PHONY: help setup build serve test lint docs tests clients bench bench-smoke constant-time constant-time-short fuzz tour using crash two-of-three clean-dev
 
 help:
 	@echo "make serve         set up and serve S3 on $(ADDR), directory $(DIR)"
 	@echo "make test          set up and check everything, as CI does"
 	@echo "make clients       a round trip of every client we know: aws, s3cmd, rclone, s5cmd, minio-py, curl, JavaScript"
 	@echo "make bench         measure the library"
+	@echo "make constant-time look for times and branches that depend on secrets"
+	@echo "make fuzz          five minutes of made-up segments (needs nightly and cargo-fuzz)"
 	@echo "make tour          run the README's tour and compare what it prints"
 	@echo "make using         the same with docs/USING.md: every client, every mode"
 	@echo "make crash         kill and fail every system call of the write path, in full"
@@ -42,6 +44,7 @@ ALL := --release --workspace --all-features $(CARGO_SERVER_FLAGS)
 test:
 	.ci/setup test
 	$(MAKE) --no-print-directory lint docs tests bench-smoke
+	$(MAKE) --no-print-directory constant-time-short
 	tests/two_of_three.py
 	tests/tour.py README.md
 	tests/tour.py docs/USING.md
@@ -57,14 +60,25 @@ lint:
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 
+# The last line: what a library without suite 2 says of it.
 tests:
 	cargo nextest run $(ALL)
+	cargo nextest run --release --lib --no-default-features -E 'test(/^format/)'
 	cargo test --doc $(ALL)
 
 # Part of `make tests` too.
 clients:
 	.ci/setup test
 	cargo nextest run $(ALL) -E 'package(strongroom-server) & binary(clients)'
+
+# Times that depend on secrets, and branches that do: at length, and as CI does it.
+constant-time constant-time-short:
+	cargo build $(ALL) --example constant_time
+	$(TARGET)/release/examples/constant_time timing $(if $(findstring short,$@),20000,1000000)
+	valgrind --quiet --log-file=$(TARGET)/taint.log $(TARGET)/release/examples/constant_time taint
+
+fuzz:
+	cargo +nightly fuzz run open_segment --fuzz-dir fuzz -- -max_len=70000 -max_total_time=300
 
 bench:
 	cargo bench --all-features

@@ -119,7 +119,8 @@ fn the_rescue_tool_answers_every_vector_and_the_page_is_what_the_code_makes() {
 fn the_rescue_tool_opens_the_engines_blobs() {
     let desk = Desk::new();
     desk.put("key", &[7; 32]);
-    for suite in [Suite::PlainGmac, Suite::Cbc64Gmac] {
+    let suites = [Suite::PlainGmac, Suite::Cbc64Gmac, Suite::Gcm];
+    for suite in suites.into_iter().filter(|suite| suite.is_built_in()) {
         for length in LENGTHS {
             desk.put("sealed", &seal(&[7; 32], suite, &pattern(length)));
             desk.rescued(&["blob", "sealed", "plain", "--data-key", "key", "--force"]);

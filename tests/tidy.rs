@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// The addresses of unsafe code: kernels, locked pages, mappings, and the PKCS#11 calls. In the
 /// daemon: the allocator that wipes what it frees.
 const MAY_BE_UNSAFE: &[&str] = &[
+    "src/cipher/key_wrap.rs",
     "src/cipher/source.rs",
     "src/cipher/wiped.rs",
     "src/cipher/x86/",
@@ -44,6 +45,18 @@ const MAY_BE_UNSAFE: &[&str] = &[
 /// Words of the daemon's world, and crates that must not come in below it.
 const NOT_IN_THE_LIBRARY: &[&str] = &[
     "s3s", "hyper", "tokio", "async fn", ".await", "http::", "rustls",
+];
+
+/// What only x86-64 knows.
+const X86_WORDS: &[&str] = &[
+    "arch::x86",
+    "x86::",
+    "mod x86",
+    "is_x86_feature_detected",
+    "asm!",
+    "_mm_",
+    "_mm256_",
+    "_mm512_",
 ];
 
 #[test]
@@ -130,6 +143,60 @@ fn files_are_of_a_length_that_someone_reads() {
             path.display()
         );
     }
+}
+
+/// So that the library builds for other CPUs: what belongs to x86-64 stands in its own directory,
+/// and is named elsewhere only behind a `cfg`.
+#[test]
+fn no_code_assumes_a_cpu() {
+    let mut guarded = 0;
+    for (path, code) in library_code() {
+        if path.starts_with(root().join("src/cipher/x86")) {
+            continue;
+        }
+        let (left, taken) = without_x86_items(&code);
+        guarded += taken;
+        for word in X86_WORDS {
+            assert!(
+                !left.contains(word),
+                "{}: {word} without cfg",
+                path.display()
+            );
+        }
+    }
+    assert!(guarded >= 10, "control: only {guarded} guarded items");
+    let (left, taken) = without_x86_items(
+        "a();\n#[cfg(target_arch = \"x86_64\")]\nfn f() {\n  if x {\n    asm!();\n  }\n}\nb();",
+    );
+    assert_eq!((left.as_str(), taken), ("a();\nb();\n", 1));
+}
+
+/// The code without what stands behind `#[cfg(target_arch = "x86_64")]`, and how often that was.
+fn without_x86_items(code: &str) -> (String, usize) {
+    let (mut left, mut taken) = (String::new(), 0);
+    let mut lines = code.lines();
+    while let Some(line) = lines.next() {
+        if !line.trim_start().starts_with("#[cfg(")
+            || !line.contains("target_arch = \"x86")
+            || line.contains("not(")
+        {
+            left.push_str(line);
+            left.push('\n');
+            continue;
+        }
+        taken += 1;
+        // An item, a statement or an arm ends where its brackets are closed again.
+        let mut depth = 0_isize;
+        for line in lines.by_ref() {
+            let count = |brackets: [char; 3]| line.chars().filter(|c| brackets.contains(c)).count();
+            depth += count(['(', '[', '{']).cast_signed() - count([')', ']', '}']).cast_signed();
+            let ends = line.trim_end().ends_with([';', ',', '}']);
+            if depth <= 0 && ends {
+                break;
+            }
+        }
+    }
+    (left, taken)
 }
 
 fn root() -> PathBuf {

@@ -177,7 +177,11 @@ fn overwrite<const LEN: usize>() {
 }
 
 /// Without optimisation frames are larger.
-const KIB: usize = if cfg!(debug_assertions) { 4096 } else { 1024 };
+const KIB: usize = if cfg!(debug_assertions) {
+    16 * 1024
+} else {
+    1024
+};
 
 /// For suite 0, whose two directions are the same.
 pub(crate) trait SealAndOpen: SealSegment + OpenSegment {

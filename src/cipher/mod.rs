@@ -8,6 +8,8 @@
 mod backend;
 mod cbc64;
 mod cmac;
+#[cfg(feature = "gcm")]
+mod gcm;
 mod gmac;
 pub(crate) mod key_wrap;
 mod lanes;
@@ -19,6 +21,8 @@ mod x86;
 
 pub use backend::Backend;
 pub(crate) use cbc64::unpadded_len;
+#[cfg(feature = "gcm")]
+pub(crate) use gcm::Gcm;
 pub(crate) use lanes::padded_len;
 pub(crate) use source::Source;
 pub(crate) use suite::{OpenSegment, SealSegment, Subkeys};

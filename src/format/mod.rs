@@ -32,7 +32,8 @@ pub enum Suite {
     PlainGmac = 0,
     /// AES-256 in 64 interleaved CBC lanes with GMAC: the default (F-17 to F-21).
     Cbc64Gmac = 1,
-    /// AES-256-GCM (F-22). Known to layouts and manifests; sealing and opening are not built in.
+    /// AES-256-GCM (F-22). Known to layouts and manifests always; sealing and opening are built in
+    /// with the feature `gcm`.
     Gcm = 2,
 }
 
@@ -47,13 +48,31 @@ impl Suite {
         }
     }
 
+    /// Whether this build seals and opens it.
+    #[must_use]
+    pub fn is_built_in(self) -> bool {
+        match self {
+            Suite::PlainGmac | Suite::Cbc64Gmac => true,
+            Suite::Gcm => cfg!(feature = "gcm"),
+        }
+    }
+
     /// This suite, if it is built in.
     fn built_in(self) -> Result<Self, FormatError> {
+        if self.is_built_in() {
+            Ok(self)
+        } else {
+            Err(FormatError::UnsupportedSuite(self))
+        }
+    }
+
+    /// The name in `docs/FORMAT.md`, and in configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
-            Suite::PlainGmac | Suite::Cbc64Gmac => Ok(self),
-            Suite::Gcm => Err(FormatError::Unsupported(
-                "suite 2, AES256-GCM, is not built in",
-            )),
+            Suite::PlainGmac => "PLAIN-GMAC",
+            Suite::Cbc64Gmac => "AES256-CBC64-GMAC",
+            Suite::Gcm => "AES256-GCM",
         }
     }
 
@@ -66,7 +85,7 @@ impl Suite {
     }
 }
 
-/// Why bytes could not be read or written. The first three are the error classes of F-04.
+/// Why bytes could not be read or written. The first four are the error classes of F-04.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormatError {
@@ -76,6 +95,9 @@ pub enum FormatError {
     /// A format, version or suite this build does not know. Says which.
     #[error("unsupported: {0}")]
     Unsupported(&'static str),
+    /// A suite of the format that this build leaves out: also of the class "unsupported".
+    #[error("suite {} is not built in: use a build with the feature `gcm`", .0.name())]
+    UnsupportedSuite(Suite),
     /// Not sealed by this key, or changed since. Says nothing else on purpose.
     #[error("not authentic")]
     Unauthentic,

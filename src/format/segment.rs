@@ -6,6 +6,8 @@ use super::{
     FormatError, HEADER_LEN, Header, MAX_SEGMENTS, SEALED_SEGMENT_LEN, SEGMENT_LEN, Salt, Suite,
     TAG_LEN, parse_header,
 };
+#[cfg(feature = "gcm")]
+use crate::cipher::Gcm;
 use crate::{
     cipher::{
         Backend, OpenSegment, Position, SealSegment, Subkeys, padded_len, unpadded_len, wipe,
@@ -24,7 +26,7 @@ impl SealKeys {
     /// Derives the keys of a blob and makes its header. `salt` is used up: one salt, one blob.
     ///
     /// # Errors
-    /// [`FormatError::Unsupported`]: the suite is not built in. [`FormatError::Misuse`]: `part` is
+    /// [`FormatError::UnsupportedSuite`]: it is not built in. [`FormatError::Misuse`]: `part` is
     /// above 10,000.
     pub fn create(
         dk: &Secret<32>,
@@ -249,7 +251,10 @@ fn sealer(
     match suite {
         Suite::PlainGmac => Ok(backend.gmac(keys.mac)),
         Suite::Cbc64Gmac => Ok(backend.cbc64_sealer(keys)),
-        Suite::Gcm => Err(FormatError::Unsupported("suite 2")),
+        #[cfg(feature = "gcm")]
+        Suite::Gcm => Ok(Box::new(Gcm::new(keys.enc))),
+        #[cfg(not(feature = "gcm"))]
+        Suite::Gcm => Err(FormatError::UnsupportedSuite(suite)),
     }
 }
 
@@ -261,6 +266,9 @@ fn opener(
     match suite {
         Suite::PlainGmac => Ok(backend.gmac(keys.mac)),
         Suite::Cbc64Gmac => Ok(backend.cbc64_opener(keys)),
-        Suite::Gcm => Err(FormatError::Unsupported("suite 2")),
+        #[cfg(feature = "gcm")]
+        Suite::Gcm => Ok(Box::new(Gcm::new(keys.enc))),
+        #[cfg(not(feature = "gcm"))]
+        Suite::Gcm => Err(FormatError::UnsupportedSuite(suite)),
     }
 }

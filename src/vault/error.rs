@@ -1,6 +1,6 @@
 //! What the vault can answer instead of doing what was asked.
 
-use crate::format::FormatError;
+use crate::format::{FormatError, Suite};
 use crate::id::{InstanceId, RootId};
 use crate::keys::KeyError;
 use crate::object::ObjectError;
@@ -93,6 +93,9 @@ pub enum VaultError {
         /// What is missing or wrong.
         what: String,
     },
+    /// The object is sealed under a suite of the format that this build leaves out. Nothing is wrong with it.
+    #[error("the object is sealed under {}, which is not built in: use a build with the feature `gcm`", .0.name())]
+    UnsupportedSuite(Suite),
     /// A key that the catalog knows of is not in the key store, which is older than the catalog or another one.
     #[error("{what} is not in the key store: {why}")]
     KeyMissing {

@@ -87,6 +87,9 @@ impl Vault {
             .unwrap_data_key(&record, &context, customer)
             .map_err(|error| self.record_miss(found, error))?;
         let verified = Verified::new(row, &info).map_err(Miss::Damaged)?;
+        if !verified.manifest.suite.is_built_in() {
+            return Err(VaultError::UnsupportedSuite(verified.manifest.suite).into());
+        }
         let attrs = match mode {
             // An upload is completed without the customer's key, so nothing could be sealed then (F-92).
             Mode::Customer if row.attrs.is_empty() && verified.is_multipart() => {

@@ -92,6 +92,35 @@ fn every_size_comes_back_whole_in_every_mode_also_after_a_restart() {
     }
 }
 
+/// By request, and by the vault's configuration.
+#[cfg(feature = "gcm")]
+#[test]
+fn suite_2_is_there_for_whom_asks_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = strongroom::vault::VaultConfig {
+        suite: Suite::Gcm,
+        ..Default::default()
+    };
+    let vault = Vault::start(stores(dir.path()), keyring(), config).unwrap();
+    vault.create_bucket("b", "owner").unwrap();
+    for (asked, got) in [
+        (None, Suite::Gcm),
+        (Some(Suite::Gcm), Suite::Gcm),
+        (Some(Suite::Cbc64Gmac), Suite::Cbc64Gmac),
+    ] {
+        for size in [0, 1, 100_000, 1_500_000] {
+            let body = bytes(size, 9);
+            let mut request = put_request("b", b"key", Protection::Managed);
+            request.suite = asked;
+            let mut stream = vault.put(request).unwrap();
+            stream.write(&body).unwrap();
+            stream.commit(CommitRequest::default()).unwrap();
+            assert_eq!(vault.open(open("b", b"key")).unwrap().info().suite, got);
+            assert_eq!(get(&vault, "b", b"key").unwrap(), body, "{got:?} {size}");
+        }
+    }
+}
+
 #[test]
 fn small_objects_lie_in_the_catalog_and_large_ones_in_files() {
     let dir = tempfile::tempdir().unwrap();

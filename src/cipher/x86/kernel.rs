@@ -232,6 +232,7 @@ macro_rules! fused_kernel {
             // The compiler is not to keep 15 round keys in registers across groups: loading them
             // again is free, spilling the state is not.
             let Keys { data, mac, .. } = black_box(keys);
+            let chain = black_box(chain);
             let first = broadcast(data[0]);
             let plain = fetch(plain);
             let mut state = [first; VECTORS];
@@ -245,7 +246,11 @@ macro_rules! fused_kernel {
                     *state = enc(*state, key);
                 }
                 for i in share(ROUND) {
-                    product.add(reverse(load(&hashed[i])), broadcast(mac.powers[i + 1]));
+                    let (first, second) = (load(&hashed[2 * i]), load(&hashed[2 * i + 1]));
+                    product.add_two(
+                        [reverse(first), broadcast(mac.powers[2 * i + 1])],
+                        [reverse(second), broadcast(mac.powers[2 * i + 2])],
+                    );
                 }
                 product.pin(&mut state);
             });
@@ -253,7 +258,10 @@ macro_rules! fused_kernel {
             for (state, out) in state.iter().zip(out) {
                 store(out, enc_last(*state, key));
             }
-            product.add(sums, broadcast(mac.powers[0]));
+            product.add_two(
+                [reverse(load(&hashed[VECTORS - 2])), broadcast(mac.powers[VECTORS - 1])],
+                [sums, broadcast(mac.powers[0])],
+            );
             xor(product.reduce(), reverse(load(&hashed[VECTORS - 1])))
         }
 
@@ -316,7 +324,11 @@ macro_rules! fused_kernel {
                     *state = dec(*state, key);
                 }
                 for i in share(ROUND) {
-                    product.add(reverse(load(&now[i])), broadcast(mac.powers[i + 1]));
+                    let (first, second) = (load(&now[2 * i]), load(&now[2 * i + 1]));
+                    product.add_two(
+                        [reverse(first), broadcast(mac.powers[2 * i + 1])],
+                        [reverse(second), broadcast(mac.powers[2 * i + 2])],
+                    );
                 }
                 product.pin(&mut state);
             });
@@ -324,7 +336,10 @@ macro_rules! fused_kernel {
             for i in 0..VECTORS {
                 store(&mut out[i], xor(dec_last(state[i], key), load(&chain[i])));
             }
-            product.add(sums, broadcast(mac.powers[0]));
+            product.add_two(
+                [reverse(load(&now[VECTORS - 2])), broadcast(mac.powers[VECTORS - 1])],
+                [sums, broadcast(mac.powers[0])],
+            );
             xor(product.reduce(), reverse(load(&now[VECTORS - 1])))
         }
 
@@ -351,10 +366,11 @@ macro_rules! fused_kernel {
             finish(mac, mask, sums, &to_rest[..rest.len()], from.len())
         }
 
-        /// The vectors of a group that are hashed beside AES round `round`, 1 to 13: all but the
-        /// last, which counts with power 0.
+        /// The pairs of vectors of a group that are hashed beside AES round `round`, 1 to 13: all but
+        /// the last pair, which waits for the sums, and counts with powers 1 and 0.
         const fn share(round: usize) -> std::ops::Range<usize> {
-            (VECTORS - 1) * (round - 1) / 13..(VECTORS - 1) * round / 13
+            const PAIRS: usize = VECTORS / 2 - 1;
+            PAIRS * (round - 1) / 13..PAIRS * round / 13
         }
 
         /// The IVs of the first lanes, as many as `len` bytes have (F-19).
@@ -490,6 +506,15 @@ macro_rules! fused_kernel {
                 let Self { low, middle, high } = self;
                 let [first, .., last] = state;
                 pin([low, middle, high, first, last]);
+            }
+
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn add_two(&mut self, [a, b]: [Vector; 2], [c, d]: [Vector; 2]) {
+                self.low = xor3(self.low, clmul::<0x00>(a, b), clmul::<0x00>(c, d));
+                self.high = xor3(self.high, clmul::<0x11>(a, b), clmul::<0x11>(c, d));
+                self.middle = xor3(self.middle, clmul::<0x01>(a, b), clmul::<0x10>(a, b));
+                self.middle = xor3(self.middle, clmul::<0x01>(c, d), clmul::<0x10>(c, d));
             }
 
             #[inline]
