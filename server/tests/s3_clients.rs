@@ -14,6 +14,11 @@ fn every_row_about_objects_holds() {
 }
 
 #[test]
+fn every_row_about_versions_holds() {
+    run("test_contract_versioning");
+}
+
+#[test]
 fn every_row_about_forms_holds() {
     run("test_contract_post");
 }
