@@ -17,7 +17,7 @@ use crate::listener::{Drained, Listener};
 use crate::metrics::Metrics;
 use crate::s3::{self, AppState, Documents};
 use crate::service::Front;
-use crate::users::Users;
+use crate::users::{self, UserFile};
 use crate::{engine, process, tls};
 
 /// Serves until SIGTERM or SIGINT, then drains. `ready` is called with the S3 address once
@@ -29,7 +29,7 @@ pub(crate) fn run(
     let metrics =
         Metrics::install().map_err(|error| Failure::other(format!("metrics: {error}")))?;
     engine::check_locked_memory(config)?;
-    let users = Arc::new(Users::load(&config.paths.users)?);
+    let users = Arc::new(UserFile::open(&config.paths.users)?);
     let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
     if tls.is_none() {
         tracing::warn!("no [tls]: requests travel in clear and customer keys are refused");
@@ -49,7 +49,7 @@ pub(crate) fn run(
     let state = AppState {
         vault: Arc::clone(&engine.vault),
         documents,
-        users,
+        users: Arc::clone(&users),
         settings: config.s3.clone(),
         metrics: metrics.clone(),
     };
@@ -64,6 +64,7 @@ pub(crate) fn run(
     };
     let served = runtime.block_on(async {
         tokio::spawn(upkeep(metrics));
+        tokio::spawn(users::watch(users));
         let (stop, stopped) = Stop::channel();
         if let Some(socket) = sockets.admin {
             tokio::spawn(admin::run(socket, Arc::new(admin), stopped.clone()));

@@ -15,7 +15,6 @@ mod files;
 mod listener;
 mod logs;
 mod metrics;
-#[allow(dead_code, unused_imports, reason = "its callers come next")]
 mod policy;
 mod process;
 mod provision;

@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -34,7 +34,14 @@ pub(crate) struct Facts {
     id: String,
     operation: OnceLock<String>,
     principal: OnceLock<Arc<str>>,
+    decision: Mutex<Option<Decision>>,
     received: AtomicU64,
+}
+
+/// What access to a request rested on.
+struct Decision {
+    denied: bool,
+    what: String,
 }
 
 impl Facts {
@@ -52,6 +59,23 @@ impl Facts {
     /// Names the user who signed.
     pub(crate) fn set_principal(&self, name: Arc<str>) {
         let _ = self.principal.set(name);
+    }
+
+    /// Notes what the request was let in by, or refused by: the first that allowed, or the first
+    /// that denied.
+    pub(crate) fn set_decision(&self, denied: bool, what: String) {
+        let mut decision = self.decision.lock().unwrap_or_else(PoisonError::into_inner);
+        let stands = decision
+            .as_ref()
+            .is_some_and(|known| known.denied || !denied);
+        if !stands {
+            *decision = Some(Decision { denied, what });
+        }
+    }
+
+    fn decision(&self) -> Option<String> {
+        let decision = self.decision.lock().unwrap_or_else(PoisonError::into_inner);
+        decision.as_ref().map(|decision| decision.what.clone())
     }
 }
 
@@ -81,6 +105,7 @@ impl Front {
             id: request_id(),
             operation: OnceLock::new(),
             principal: OnceLock::new(),
+            decision: Mutex::default(),
             received: AtomicU64::new(0),
         });
         let customer_key = carries_customer_key(&request);
@@ -221,6 +246,7 @@ impl Drop for Ending {
             op = operation,
             target = self.target,
             user = self.facts.principal.get().map(AsRef::as_ref),
+            access = self.facts.decision(),
             peer = %self.connection.peer,
             status = self.status.as_u16(),
             received,

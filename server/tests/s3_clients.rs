@@ -44,6 +44,11 @@ fn objects_and_listings_are_what_boto3_expects() {
 }
 
 #[test]
+fn access_is_what_policies_acls_and_owners_say() {
+    run("test_access");
+}
+
+#[test]
 fn settings_of_buckets_are_what_boto3_expects() {
     run("test_buckets");
 }

@@ -35,6 +35,8 @@ use crate::service::Front;
 pub(crate) struct ConnInfo {
     /// The request came over TLS, so it may carry a customer key.
     pub(crate) tls: bool,
+    /// Its version, `1.2` or `1.3`; `None` without TLS.
+    pub(crate) tls_version: Option<&'static str>,
     /// The client's address.
     pub(crate) peer: SocketAddr,
 }
@@ -158,7 +160,7 @@ impl Connection {
         }
         let stream = Stalling::new(stream, Limits::seconds(self.limits.write_stall_seconds));
         match self.tls.take() {
-            None => self.speak(stream, false).await,
+            None => self.speak(stream, None).await,
             Some(acceptor) => {
                 let handshake = acceptor.accept_with(stream, |session| {
                     session.set_buffer_limit(Some(TLS_WRITE_BUFFER));
@@ -169,7 +171,13 @@ impl Connection {
                     () = self.stop.asked() => return,
                 };
                 match accepted {
-                    Some(Ok(stream)) => self.speak(stream, true).await,
+                    Some(Ok(stream)) => {
+                        let version = match stream.get_ref().1.protocol_version() {
+                            Some(rustls::ProtocolVersion::TLSv1_2) => "1.2",
+                            _ => "1.3",
+                        };
+                        self.speak(stream, Some(version)).await;
+                    }
                     // Not TLS, or a client that does not trust us: nothing to answer.
                     Some(Err(_)) => {}
                     None => self.metrics.cut(Cut::Handshake),
@@ -181,10 +189,11 @@ impl Connection {
     async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         mut self,
         stream: S,
-        tls: bool,
+        tls_version: Option<&'static str>,
     ) {
         let service = self.front.on(ConnInfo {
-            tls,
+            tls: tls_version.is_some(),
+            tls_version,
             peer: self.peer,
         });
         let mut http = http1::Builder::new();

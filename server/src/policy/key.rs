@@ -34,7 +34,7 @@ keys! {
     UserAgent = "aws:useragent";
     /// Name of the user.
     Username = "aws:username";
-    /// Canonical id of the account for its root; name of the user else.
+    /// Twelve digits of the account for its root, the name of any other user.
     Userid = "aws:userid";
     /// ARN of the user, or of the account for its root.
     PrincipalArn = "aws:principalarn";

@@ -129,9 +129,9 @@ impl Policy {
 
     /// Compiles a bucket's document that was stored earlier. What is not understood counts
     /// against the caller; a document that cannot be read at all denies everything.
-    pub(crate) fn stored(json: &[u8], bucket: &str) -> Policy {
+    pub(crate) fn stored(json: &[u8]) -> Policy {
         let statements = match Document::parse(json) {
-            Ok(document) => Statement::tolerant(&document, Form::Bucket(bucket)),
+            Ok(document) => Statement::tolerant(&document),
             Err(_) => vec![Statement::deny_everything()],
         };
         Policy { statements }

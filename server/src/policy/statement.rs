@@ -87,7 +87,9 @@ impl Statement {
 
     /// The statements of a stored document. One that cannot be compiled is as if it were a
     /// condition that cannot be told: a `Deny` of everything, or no `Allow`.
-    pub(super) fn tolerant(document: &Document, form: Form<'_>) -> Vec<Statement> {
+    pub(super) fn tolerant(document: &Document) -> Vec<Statement> {
+        // The name matters only where a document is put.
+        let form = Form::Bucket("");
         let variables = document.version == Version::New;
         let statements = document.statement.iter().enumerate();
         statements

@@ -267,7 +267,7 @@ fn what_the_grammar_does_not_know_is_refused_and_the_statement_named() {
 #[test]
 fn a_stored_document_that_is_not_understood_counts_against_the_caller() {
     let facts = Facts::default();
-    let stored = |document: &Value| Policy::stored(document.to_string().as_bytes(), "papers");
+    let stored = |document: &Value| Policy::stored(document.to_string().as_bytes());
     let asks = |policy: &Policy| {
         decide(
             policy,
@@ -300,7 +300,7 @@ fn a_stored_document_that_is_not_understood_counts_against_the_caller() {
         "{",
         "{\"Statement\": {\"Effect\": \"Allow\", \"Principals\": \"*\"}}",
     ] {
-        let verdict = asks(&Policy::stored(unreadable.as_bytes(), "papers"));
+        let verdict = asks(&Policy::stored(unreadable.as_bytes()));
         assert!(matches!(verdict, Verdict::Deny(_)), "{unreadable}");
     }
     // A value of the request that is not of the operator's kind.

@@ -11,6 +11,8 @@ use super::access;
 use super::body::blocking;
 use super::errors::{error, from_vault, with_detail};
 use super::facts::Facts;
+use super::rules::Rules;
+use super::sharing;
 
 const MOST_BUCKETS: i32 = 10_000;
 
@@ -33,26 +35,25 @@ pub(super) async fn create_bucket(
             &[("LocationConstraint", place.as_str())],
         ));
     }
-    super::objects::refuse_acl(
-        input.acl.as_ref().map(BucketCannedACL::as_str),
-        [
-            input.grant_full_control,
-            input.grant_read,
-            input.grant_read_acp,
-            input.grant_write,
-            input.grant_write_acp,
-        ]
-        .iter()
-        .any(Option::is_some),
+    let rules = sharing::of_new_bucket(
+        &principal,
+        &request.headers,
+        input.object_ownership.as_ref(),
     )?;
+    let account = principal.account_name().ok_or_else(access::denied)?;
     let name = input.bucket.clone();
-    let (vault, owner) = (Arc::clone(&state.vault), principal.name.to_string());
+    let (vault, owner) = (Arc::clone(&state.vault), account.to_owned());
     match blocking(move || vault.create_bucket(&name, &owner)).await? {
-        Ok(bucket) if input.object_lock_enabled_for_bucket == Some(true) => {
-            super::retention::enable(state, &bucket).await?;
+        Ok(bucket) => {
+            if let Some(rules) = rules {
+                let put = move |_: Option<&Rules>| Ok(Some(Rules::copied(Some(&rules))));
+                state.documents.update(&bucket, put).await?;
+            }
+            if input.object_lock_enabled_for_bucket == Some(true) {
+                super::retention::enable(state, &bucket).await?;
+            }
         }
-        Ok(_) => {}
-        Err(VaultError::BucketExists(bucket)) if *bucket.owner != *principal.name => {
+        Err(VaultError::BucketExists(bucket)) if bucket.owner != account => {
             return Err(with_detail(
                 error(
                     S3ErrorCode::BucketAlreadyExists,
@@ -148,7 +149,10 @@ pub(super) async fn list_buckets(
     let prefix = input.prefix.clone().unwrap_or_default();
     let (vault, owner, wanted) = (
         Arc::clone(&state.vault),
-        principal.name.to_string(),
+        principal
+            .account_name()
+            .ok_or_else(access::denied)?
+            .to_owned(),
         prefix.clone(),
     );
     let mut after = input.continuation_token;

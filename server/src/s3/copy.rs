@@ -18,9 +18,8 @@ use super::conditions::ReadConditions;
 use super::encryption::{self, set_encryption};
 use super::errors::{error, from_vault};
 use super::facts::{ContentHeaders, Facts, strong};
-use super::objects::{
-    self, LARGEST_PUT, Source, Target, Write, check_key, object_etag, refuse_acl,
-};
+use super::objects::{self, LARGEST_PUT, Source, Target, Write, check_key, object_etag};
+use super::sharing;
 use super::sse::{self, CustomerFields};
 use super::version;
 use super::write_facts::fact_headers;
@@ -47,17 +46,6 @@ pub(super) async fn copy_object(
         input.expected_bucket_owner.as_deref(),
     )
     .await?;
-    refuse_acl(
-        input.acl.as_ref().map(ObjectCannedACL::as_str),
-        [
-            &input.grant_full_control,
-            &input.grant_read,
-            &input.grant_read_acp,
-            &input.grant_write_acp,
-        ]
-        .iter()
-        .any(|grant| grant.is_some()),
-    )?;
     check_key(&input.key)?;
     let (source_bucket, source_name, source_which) = source(&input.copy_source)?;
     let source_versioning = access::bucket(
@@ -108,6 +96,7 @@ pub(super) async fn copy_object(
     )?;
     let asks_class = input.storage_class.is_some();
     let mut facts = fact_headers!(input).facts(state, &bucket).await?;
+    sharing::stamp(state, &principal, &headers, &mut facts).await?;
     let reader = objects::open(
         state,
         Source {
@@ -132,6 +121,7 @@ pub(super) async fn copy_object(
         }
     })?;
     let info = reader.info();
+    principal.confirm_source(&info.facts)?;
     ReadConditions {
         if_match: input.copy_source_if_match,
         if_none_match: input.copy_source_if_none_match,

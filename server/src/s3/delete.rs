@@ -86,8 +86,14 @@ pub(super) async fn delete_objects(
     let vault = Arc::clone(&state.vault);
     let (deleted, errors) = blocking(move || {
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
-        for object in input.delete.objects {
-            let outcome = version::which(object.version_id.as_deref()).and_then(|which| {
+        for (index, object) in input.delete.objects.into_iter().enumerate() {
+            let allowed = if principal.may_delete(index) {
+                Ok(())
+            } else {
+                Err(access::denied())
+            };
+            let which = allowed.and_then(|()| version::which(object.version_id.as_deref()));
+            let outcome = which.and_then(|which| {
                 let deletion = Deletion {
                     bucket: input.bucket.clone(),
                     key: object.key.clone(),

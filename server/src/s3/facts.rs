@@ -11,6 +11,7 @@ use strongroom::id::VersionId;
 use strongroom::keys::Mode;
 use strongroom::vault::Stat;
 
+use super::acl::Acl;
 use super::checksums::MD5_ATTRIBUTE;
 use super::errors::{custom, error, with_detail};
 use super::lock::Retention;
@@ -39,6 +40,12 @@ pub(super) struct Facts {
     /// Number of parts of an object that was uploaded in parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) parts: Option<u32>,
+    /// Name of the account that owns it; absent is the bucket's owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) owner: Option<String>,
+    /// Its ACL; absent gives its owner everything and nobody else anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) acl: Option<Acl>,
 }
 
 impl Facts {
@@ -59,6 +66,12 @@ impl Facts {
                 "We encountered an internal error. Please try again.",
             )
         })
+    }
+
+    /// The value of a tag.
+    pub(super) fn tag(&self, name: &str) -> Option<String> {
+        let mut tags = self.tags.0.iter();
+        Some(tags.find(|(known, _)| known == name)?.1.clone())
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {

@@ -194,7 +194,7 @@ impl Query {
                             &facts,
                         ))),
                         last_modified: Some(Facts::timestamp(object.modified_ms)),
-                        owner: owner.as_ref().map(Principal::owner),
+                        owner: owner.as_ref().and_then(|asker| asker.object_owner(&facts)),
                         storage_class: Some(ObjectStorageClass::from(
                             facts.class.unwrap_or_else(|| "STANDARD".to_owned()),
                         )),

@@ -1,9 +1,10 @@
 //! The S3 face: each operation translated to calls of the vault, each answer and error as S3 clients know them.
 //!
 //! Order of a request: [`wire`] (request id, transport rules) -> signature (protocol crate) ->
-//! [`access`] (who) -> an operation here -> the vault.
+//! [`access`] (who may) -> an operation here -> the vault.
 
 mod access;
+mod acl;
 mod amend;
 mod body;
 mod bucket_encryption;
@@ -23,7 +24,9 @@ mod objects;
 mod post;
 mod restore;
 mod retention;
+mod rules;
 mod settings;
+mod sharing;
 mod sse;
 mod tagging;
 mod tags;
@@ -47,19 +50,20 @@ pub(crate) use self::documents::Documents;
 pub(crate) use self::wire::Wire;
 use crate::config;
 use crate::metrics::Metrics;
-use crate::users::{Auth, Users};
+use crate::users::{Auth, UserFile};
 
 /// What every operation works on.
 pub(crate) struct AppState {
     pub(crate) vault: Arc<Vault>,
     /// Settings of buckets.
     pub(crate) documents: Arc<Documents>,
-    pub(crate) users: Arc<Users>,
+    pub(crate) users: Arc<UserFile>,
     pub(crate) settings: config::S3,
     pub(crate) metrics: Metrics,
 }
 
-/// Builds the S3 service over the state; every request is authenticated, none is let in without.
+/// Builds the S3 service over the state; every request is authorized, and what nobody
+/// signed only where a policy or an ACL says so.
 ///
 /// # Errors
 /// The domain of the settings is not one.
@@ -118,8 +122,9 @@ macro_rules! operations {
         impl S3 for Face {
             $(
                 async fn $name(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
+                    let principal = access::principal(&request)?;
                     let done = $module::$name(&self.state, request).await;
-                    done.map_err(|cause| self.in_terms_of_the_client(cause))
+                    done.map_err(|cause| self.in_terms_of_the_client(principal.may_see(cause)))
                 }
             )*
         }
@@ -163,4 +168,18 @@ operations! {
     delete_bucket_tagging: settings, DeleteBucketTaggingInput => DeleteBucketTaggingOutput;
     put_bucket_request_payment: settings, PutBucketRequestPaymentInput => PutBucketRequestPaymentOutput;
     get_bucket_request_payment: settings, GetBucketRequestPaymentInput => GetBucketRequestPaymentOutput;
+    put_bucket_policy: sharing, PutBucketPolicyInput => PutBucketPolicyOutput;
+    get_bucket_policy: sharing, GetBucketPolicyInput => GetBucketPolicyOutput;
+    delete_bucket_policy: sharing, DeleteBucketPolicyInput => DeleteBucketPolicyOutput;
+    get_bucket_policy_status: sharing, GetBucketPolicyStatusInput => GetBucketPolicyStatusOutput;
+    put_public_access_block: sharing, PutPublicAccessBlockInput => PutPublicAccessBlockOutput;
+    get_public_access_block: sharing, GetPublicAccessBlockInput => GetPublicAccessBlockOutput;
+    delete_public_access_block: sharing, DeletePublicAccessBlockInput => DeletePublicAccessBlockOutput;
+    put_bucket_ownership_controls: sharing, PutBucketOwnershipControlsInput => PutBucketOwnershipControlsOutput;
+    get_bucket_ownership_controls: sharing, GetBucketOwnershipControlsInput => GetBucketOwnershipControlsOutput;
+    delete_bucket_ownership_controls: sharing, DeleteBucketOwnershipControlsInput => DeleteBucketOwnershipControlsOutput;
+    put_bucket_acl: sharing, PutBucketAclInput => PutBucketAclOutput;
+    get_bucket_acl: sharing, GetBucketAclInput => GetBucketAclOutput;
+    put_object_acl: sharing, PutObjectAclInput => PutObjectAclOutput;
+    get_object_acl: sharing, GetObjectAclInput => GetObjectAclOutput;
 }

@@ -23,6 +23,7 @@ use super::errors::{error, from_vault, with_detail};
 use super::facts::{ContentHeaders, Facts, etag, has_md5_etag, stat_etag, strong};
 use super::post;
 use super::restore;
+use super::sharing;
 use super::sse::{self, CustomerFields, CustomerKey};
 use super::version;
 use super::write_facts::fact_headers;
@@ -76,8 +77,10 @@ pub(super) async fn put_object(
                 "You must provide the Content-Length HTTP header.",
             )
         })?;
+    let mut facts = fact_headers!(input).facts(state, &bucket).await?;
+    sharing::stamp(state, &principal, &headers, &mut facts).await?;
     let target = Target {
-        facts: fact_headers!(input).facts(state, &bucket).await?,
+        facts,
         content: ContentHeaders {
             cache_control: input.cache_control.take(),
             content_disposition: input.content_disposition.take(),
@@ -442,6 +445,7 @@ impl Read {
         let (versioning, customer_md5, source) =
             self.begin(state, principal, headers, customer).await?;
         let reader = open(state, source, &principal.name).await?;
+        principal.confirm(&reader.info().facts)?;
         let found = self.find(versioning, customer_md5, reader.info().clone())?;
         Ok((found, reader))
     }
@@ -457,6 +461,7 @@ impl Read {
         let (versioning, customer_md5, source) =
             self.begin(state, principal, headers, customer).await?;
         let info = head(state, source, &principal.name).await?;
+        principal.confirm(&info.facts)?;
         self.find(versioning, customer_md5, info)
     }
 
@@ -662,19 +667,6 @@ pub(super) fn current(vault: &Vault, bucket: &str, key: &str) -> S3Result<Option
     }
 }
 
-/// ACLs other than the owner's own are not implemented; silence would be a lie.
-pub(super) fn refuse_acl(canned: Option<&str>, grants: bool) -> S3Result<()> {
-    match canned {
-        None | Some("private" | "bucket-owner-full-control" | "bucket-owner-read") if !grants => {
-            Ok(())
-        }
-        _ => Err(error(
-            S3ErrorCode::NotImplemented,
-            "Access control lists other than private are not implemented",
-        )),
-    }
-}
-
 pub(super) fn check_key(key: &str) -> S3Result<()> {
     if key.len() > LONGEST_KEY {
         return Err(with_detail(
@@ -689,17 +681,6 @@ pub(super) fn check_key(key: &str) -> S3Result<()> {
 }
 
 fn refuse_unsupported(input: &PutObjectInput) -> S3Result<()> {
-    refuse_acl(
-        input.acl.as_ref().map(ObjectCannedACL::as_str),
-        [
-            &input.grant_full_control,
-            &input.grant_read,
-            &input.grant_read_acp,
-            &input.grant_write_acp,
-        ]
-        .iter()
-        .any(|grant| grant.is_some()),
-    )?;
     if input.write_offset_bytes.is_some() {
         return Err(error(
             S3ErrorCode::NotImplemented,

@@ -208,7 +208,7 @@ proptest! {
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "\\PC{0,100}") {
         for bytes in [bytes.as_slice(), text.as_bytes()] {
             let refused = Policy::for_bucket(bytes, "papers").is_err();
-            let verdict = decide(&Policy::stored(bytes, "papers"), &Caller::Anonymous, Action::GetObject, object("a"), &Facts::default());
+            let verdict = decide(&Policy::stored(bytes), &Caller::Anonymous, Action::GetObject, object("a"), &Facts::default());
             prop_assert!(!refused || matches!(verdict, Verdict::Deny(_)));
         }
     }

@@ -1,0 +1,444 @@
+//! Decisions as a table: who, on a bucket with which rules, for what, gets which answer.
+#![allow(clippy::unwrap_used)]
+
+use std::cell::Cell;
+use std::path::Path;
+
+use http::Uri;
+use serde_json::json;
+use strongroom::id::BucketId;
+use strongroom::store::Versioning;
+
+use super::super::asks::Asks;
+use super::*;
+
+const USERS: &str = "
+[[user]]
+name = 'main'
+access_key = 'MAIN'
+secret_key = '0123456789abcdef'
+[[user]]
+name = 'alt'
+access_key = 'ALT'
+secret_key = '0123456789abcdef'
+[[user]]
+name = 'clerk'
+account = 'main'
+access_key = 'CLERK'
+secret_key = '0123456789abcdef'
+[[user]]
+name = 'reader'
+account = 'main'
+access_key = 'READER'
+secret_key = '0123456789abcdef'
+policy = '''{\"Statement\": {\"Effect\": \"Allow\", \"Action\": \"s3:Get*\", \"Resource\": \"*\"}}'''
+[[user]]
+name = 'altreader'
+account = 'alt'
+access_key = 'ALTREADER'
+secret_key = '0123456789abcdef'
+policy = '''{\"Statement\": {\"Effect\": \"Allow\", \"Action\": \"s3:Get*\", \"Resource\": \"*\"}}'''
+[[user]]
+name = 'operator'
+admin = true
+access_key = 'OPERATOR'
+secret_key = '0123456789abcdef'
+";
+
+const MAIN: u8 = 1;
+const ALT: u8 = 2;
+const CLERK: u8 = 4;
+const READER: u8 = 8;
+const ALT_READER: u8 = 16;
+const OPERATOR: u8 = 32;
+const NOBODY: u8 = 64;
+const ALL: u8 = 127;
+
+struct Bench {
+    users: Arc<Users>,
+    ground: Ground,
+}
+
+impl Bench {
+    /// A bucket of main's with these rules.
+    fn new(rules: serde_json::Value) -> Bench {
+        let users = Arc::new(Users::parse(USERS, Path::new("users.toml")).unwrap());
+        let rules: Rules = serde_json::from_value(rules).unwrap();
+        let bucket = Bucket {
+            id: BucketId([1; 16]),
+            name: "papers".to_owned(),
+            owner: "main".to_owned(),
+            created_ms: 0,
+            generation: 1,
+            versioning: Versioning::Off,
+        };
+        Bench {
+            ground: Ground {
+                owner: users.account("main"),
+                bucket,
+                rules: Some(Arc::new(rules)),
+            },
+            users,
+        }
+    }
+
+    /// Who of the seven may.
+    fn who(&self, action: Action, seen: &Seen) -> u8 {
+        let keys = [
+            Some("MAIN"),
+            Some("ALT"),
+            Some("CLERK"),
+            Some("READER"),
+            Some("ALTREADER"),
+            Some("OPERATOR"),
+            None,
+        ];
+        let mut may = 0;
+        for (bit, key) in keys.into_iter().enumerate() {
+            let user = key.map(|key| Arc::clone(self.users.by_access_key(key).unwrap()));
+            let principal = Principal::new(Arc::clone(&self.users), user);
+            let asks = Asks::new(
+                action.name(),
+                &http::HeaderMap::new(),
+                &Uri::from_static("/papers/a"),
+                None,
+                "us-east-1",
+            );
+            let context = RequestContext {
+                asks: &asks,
+                principal: &principal,
+                owner: &self.ground.owner,
+                seen,
+                version: None,
+                source: false,
+                wanted: Cell::new(false),
+            };
+            let key = (action.level() == Level::Object).then_some("a");
+            match decide(&context, &self.ground, action, key) {
+                Outcome::Allowed(_)
+                | Outcome::AllowedByBucketAcl
+                | Outcome::AllowedByObject(..) => may |= 1 << bit,
+                Outcome::Denied(_) => {}
+                Outcome::ObjectWanted => panic!("it was looked at"),
+            }
+        }
+        may
+    }
+}
+
+fn policy(statement: serde_json::Value) -> serde_json::Value {
+    let mut whole = json!({"Principal": "*", "Effect": "Allow", "Action": "*", "Resource": ["arn:aws:s3:::papers", "arn:aws:s3:::papers/*"]});
+    for (name, value) in statement.as_object().unwrap() {
+        whole[name] = value.clone();
+    }
+    json!({"policy": json!({"Version": "2012-10-17", "Statement": whole}).to_string()})
+}
+
+fn there(owner: Option<&str>, acl: serde_json::Value) -> Seen {
+    let mut facts = json!({});
+    if let Some(owner) = owner {
+        facts["owner"] = json!(owner);
+    }
+    if !acl.is_null() {
+        facts["acl"] = acl;
+    }
+    Seen::There(serde_json::from_value(facts).unwrap())
+}
+
+#[test]
+fn who_may_do_what() {
+    use Action::{
+        AbortMultipartUpload, DeleteBucketPolicy, GetObject, ListBucket, PutBucketAcl, PutObject,
+        PutObjectAcl,
+    };
+    let own = || there(None, json!(null));
+    let public = json!([{"to": "all-users", "may": "READ"}]);
+    let signed = json!([{"to": "authenticated-users", "may": "FULL_CONTROL"}]);
+    // By ownership: the account, its users by their policies, and the operator.
+    let reads = MAIN | READER | OPERATOR;
+    let writes = MAIN | OPERATOR;
+    let rows = [
+        ("no rules", json!({}), GetObject, own(), reads),
+        ("no rules", json!({}), PutObject, own(), writes),
+        ("no rules", json!({}), GetObject, Seen::Missing, reads),
+        // Policies.
+        (
+            "allow everyone",
+            policy(json!({})),
+            PutObject,
+            own(),
+            ALL & !ALT_READER,
+        ),
+        ("allow everyone", policy(json!({})), GetObject, own(), ALL),
+        (
+            "deny everyone",
+            policy(json!({"Effect": "Deny"})),
+            GetObject,
+            own(),
+            0,
+        ),
+        (
+            "deny everyone",
+            policy(json!({"Effect": "Deny"})),
+            DeleteBucketPolicy,
+            own(),
+            MAIN | OPERATOR,
+        ),
+        (
+            "allow alt",
+            policy(json!({"Principal": {"AWS": "alt"}})),
+            GetObject,
+            own(),
+            reads | ALT,
+        ),
+        (
+            "allow alt's account",
+            policy(json!({"Principal": {"AWS": "arn:aws:iam::alt:root"}})),
+            GetObject,
+            own(),
+            reads | ALT | ALT_READER,
+        ),
+        (
+            "allow alt's account",
+            policy(json!({"Principal": {"AWS": "arn:aws:iam::alt:root"}})),
+            PutObject,
+            own(),
+            writes | ALT,
+        ),
+        (
+            "allow the owner's account",
+            policy(json!({"Principal": {"AWS": "arn:aws:iam::main:root"}})),
+            PutObject,
+            own(),
+            writes,
+        ),
+        (
+            "allow the clerk",
+            policy(json!({"Principal": {"AWS": "clerk"}})),
+            PutObject,
+            own(),
+            writes | CLERK,
+        ),
+        (
+            "deny the owner",
+            policy(json!({"Effect": "Deny", "Principal": {"AWS": "main"}})),
+            GetObject,
+            own(),
+            READER | OPERATOR,
+        ),
+        (
+            "an unreadable policy",
+            json!({"policy": "{"}),
+            GetObject,
+            own(),
+            0,
+        ),
+        (
+            "an unreadable policy",
+            json!({"policy": "{"}),
+            DeleteBucketPolicy,
+            own(),
+            MAIN | OPERATOR,
+        ),
+        // ACLs of the bucket.
+        (
+            "public bucket",
+            json!({"acl": public}),
+            ListBucket,
+            own(),
+            OPERATOR | NOBODY | ALT | MAIN,
+        ),
+        (
+            "public bucket",
+            json!({"acl": public}),
+            GetObject,
+            own(),
+            reads,
+        ),
+        (
+            "public bucket",
+            json!({"acl": public}),
+            PutObject,
+            own(),
+            OPERATOR,
+        ),
+        (
+            "public bucket",
+            json!({"acl": public}),
+            PutBucketAcl,
+            own(),
+            MAIN | OPERATOR,
+        ),
+        (
+            "public bucket",
+            json!({"acl": public}),
+            AbortMultipartUpload,
+            own(),
+            MAIN | OPERATOR,
+        ),
+        (
+            "signed",
+            json!({"acl": signed}),
+            PutObject,
+            own(),
+            MAIN | ALT | OPERATOR,
+        ),
+        (
+            "signed",
+            json!({"acl": signed}),
+            PutBucketAcl,
+            own(),
+            MAIN | ALT | OPERATOR,
+        ),
+        ("nobody", json!({"acl": []}), PutObject, own(), OPERATOR),
+        (
+            "nobody",
+            json!({"acl": []}),
+            PutBucketAcl,
+            own(),
+            MAIN | OPERATOR,
+        ),
+        (
+            "a missing key, listable",
+            json!({"acl": public}),
+            GetObject,
+            Seen::Missing,
+            reads | ALT | NOBODY,
+        ),
+        // ACLs of the object.
+        (
+            "public object",
+            json!({}),
+            GetObject,
+            there(None, public.clone()),
+            reads | ALT | ALT_READER | NOBODY,
+        ),
+        (
+            "public object",
+            json!({}),
+            PutObjectAcl,
+            there(None, public.clone()),
+            writes,
+        ),
+        (
+            "signed object",
+            json!({}),
+            GetObject,
+            there(None, signed.clone()),
+            reads | ALT | ALT_READER,
+        ),
+        (
+            "signed object",
+            json!({}),
+            PutObjectAcl,
+            there(None, signed.clone()),
+            writes | ALT,
+        ),
+        (
+            "ignored",
+            json!({"block": {"public_acls": false, "ignore_public_acls": true, "public_policy": false, "restrict": false}}),
+            GetObject,
+            there(None, public.clone()),
+            reads,
+        ),
+        (
+            "enforced",
+            json!({"ownership": "BucketOwnerEnforced"}),
+            GetObject,
+            there(None, public.clone()),
+            reads,
+        ),
+        (
+            "enforced",
+            json!({"ownership": "BucketOwnerEnforced", "acl": public}),
+            PutObject,
+            own(),
+            writes,
+        ),
+        // Objects of others.
+        (
+            "alt's object",
+            json!({"shared": true}),
+            GetObject,
+            there(Some("alt"), json!(null)),
+            ALT | ALT_READER | OPERATOR,
+        ),
+        (
+            "alt's object",
+            json!({"shared": true}),
+            PutObjectAcl,
+            there(Some("alt"), json!(null)),
+            ALT | OPERATOR,
+        ),
+        (
+            "alt's object, enforced",
+            json!({"shared": true, "ownership": "BucketOwnerEnforced"}),
+            GetObject,
+            there(Some("alt"), json!(null)),
+            reads,
+        ),
+    ];
+    for (name, rules, action, seen, expected) in rows {
+        let may = Bench::new(rules).who(action, &seen);
+        assert_eq!(
+            may, expected,
+            "{name}: {action:?}: {may:07b} is not {expected:07b}"
+        );
+    }
+    let restricted = |statement| {
+        let mut rules = policy(statement);
+        rules["block"] = json!({"public_acls": false, "ignore_public_acls": false, "public_policy": false, "restrict": true});
+        Bench::new(rules).who(GetObject, &own())
+    };
+    assert_eq!(restricted(json!({})), reads | CLERK);
+    assert_eq!(
+        restricted(json!({"Principal": {"AWS": "alt"}})),
+        reads | ALT
+    );
+}
+
+#[test]
+fn an_object_is_looked_at_only_where_it_decides() {
+    let bench = Bench::new(json!({}));
+    let main = Arc::clone(bench.users.by_access_key("MAIN").unwrap());
+    let alt = Arc::clone(bench.users.by_access_key("ALT").unwrap());
+    for (user, rules, wanted) in [
+        (&main, json!({}), false),
+        (&main, json!({"shared": true}), true),
+        (
+            &main,
+            json!({"shared": true, "ownership": "BucketOwnerEnforced"}),
+            false,
+        ),
+        (&alt, json!({}), true),
+        (&alt, policy(json!({})), false),
+        (
+            &main,
+            policy(
+                json!({"Effect": "Deny", "Condition": {"StringEquals": {"s3:ExistingObjectTag/a": "b"}}}),
+            ),
+            true,
+        ),
+    ] {
+        let bench = Bench::new(rules.clone());
+        let principal = Principal::new(Arc::clone(&bench.users), Some(Arc::clone(user)));
+        let asks = Asks::new(
+            "GetObject",
+            &http::HeaderMap::new(),
+            &Uri::from_static("/papers/a"),
+            None,
+            "",
+        );
+        let context = RequestContext {
+            asks: &asks,
+            principal: &principal,
+            owner: &bench.ground.owner,
+            seen: &Seen::NotYet,
+            version: None,
+            source: false,
+            wanted: Cell::new(false),
+        };
+        let outcome = decide(&context, &bench.ground, Action::GetObject, Some("a"));
+        assert_eq!(outcome == Outcome::ObjectWanted, wanted, "{rules}");
+    }
+}

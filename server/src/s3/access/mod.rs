@@ -1,0 +1,541 @@
+//! Who may do what: the one place where every operation is authorized.
+//!
+//! [`Access`] is called twice for each request: before its body is read, with what method, path
+//! and headers say, and for operations whose body decides, once more with that. An operation gets
+//! a [`Principal`] only if it was let in, and works on the bucket that was decided on.
+
+mod asks;
+mod context;
+mod decide;
+mod hooks;
+mod operations;
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use s3s::access::S3AccessContext;
+use s3s::dto::{CopySource, Owner};
+use s3s::path::S3Path;
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
+use strongroom::store::Bucket;
+use strongroom::vault::VaultError;
+
+use self::asks::Asks;
+use self::context::RequestContext;
+pub(super) use self::decide::Ground;
+use self::decide::{Outcome, Seen, decide};
+use self::operations::Needs;
+use super::AppState;
+use super::acl::{Permission, owner};
+use super::body::blocking;
+use super::errors::{error, from_vault, invalid_argument};
+use super::facts::Facts as ObjectFacts;
+use super::rules::Rules;
+use super::version;
+use crate::listener::ConnInfo;
+use crate::policy::{Action, Caller, Level, Request, Resource};
+use crate::service::Facts;
+use crate::users::{ANONYMOUS, User, Users};
+
+/// Who sent a request that was let in, and what was decided about it.
+#[derive(Clone)]
+pub(super) struct Principal {
+    /// The user's name, for logs and audit trails.
+    pub(super) name: Arc<str>,
+    pub(super) users: Arc<Users>,
+    user: Option<Arc<User>>,
+    caller: Caller,
+    /// The bucket of the path, and its rules.
+    ground: Option<Arc<Ground>>,
+    decision: Decision,
+}
+
+/// What a request was let in with.
+#[derive(Clone, Default)]
+struct Decision {
+    /// It was let in.
+    made: bool,
+    /// Who asks may not know whether a key is there: `NoSuchKey` is `AccessDenied`.
+    conceal: bool,
+    /// Allowed by the object that was there when it was looked at: asked again of what is opened.
+    by_object: Option<Permission>,
+    /// The same of the source of a copy.
+    by_source: Option<(Arc<Ground>, Permission)>,
+    /// Of DeleteObjects, which keys may not be deleted.
+    refused: Arc<[bool]>,
+}
+
+impl Principal {
+    fn new(users: Arc<Users>, user: Option<Arc<User>>) -> Principal {
+        let (name, caller) = match &user {
+            Some(user) => (
+                user.identity.name.as_str(),
+                Caller::User(Arc::clone(&user.identity)),
+            ),
+            None => (ANONYMOUS, Caller::Anonymous),
+        };
+        Principal {
+            name: name.into(),
+            users,
+            user,
+            caller,
+            ground: None,
+            decision: Decision::default(),
+        }
+    }
+
+    /// As replies name an owner: the account that asks.
+    pub(super) fn owner(&self) -> Owner {
+        owner(&self.users.account(self.account_name().unwrap_or(ANONYMOUS)))
+    }
+
+    /// The account that asks; `None` for a request without a signature.
+    pub(super) fn account_name(&self) -> Option<&str> {
+        Some(&self.user.as_ref()?.identity.account)
+    }
+
+    /// As listings name the owner of an object in the request's bucket.
+    pub(super) fn object_owner(&self, facts: &ObjectFacts) -> Option<Owner> {
+        let ground = self.ground.as_ref()?;
+        Some(owner(&ground.owner_of(facts, &self.users)))
+    }
+
+    /// The bucket of the request, and its rules.
+    pub(super) fn ground(&self) -> S3Result<&Arc<Ground>> {
+        self.ground.as_ref().ok_or_else(denied)
+    }
+
+    /// Asks again what was decided on the facts of an object, of the instance that was opened:
+    /// another may have come in between.
+    pub(super) fn confirm(&self, facts: &[u8]) -> S3Result<()> {
+        match self.decision.by_object {
+            Some(_) => self.confirm_facts(&ObjectFacts::read(facts)?),
+            None => Ok(()),
+        }
+    }
+
+    /// The same of facts that were read already.
+    pub(super) fn confirm_facts(&self, facts: &ObjectFacts) -> S3Result<()> {
+        match self.decision.by_object {
+            Some(wanted) => self.confirmed(self.ground()?, facts, wanted),
+            None => Ok(()),
+        }
+    }
+
+    /// The same of the source of a copy.
+    pub(super) fn confirm_source(&self, facts: &[u8]) -> S3Result<()> {
+        match &self.decision.by_source {
+            Some((ground, wanted)) => self.confirmed(ground, &ObjectFacts::read(facts)?, *wanted),
+            None => Ok(()),
+        }
+    }
+
+    fn confirmed(&self, ground: &Ground, facts: &ObjectFacts, wanted: Permission) -> S3Result<()> {
+        if ground.object_allows(self, facts, wanted) {
+            Ok(())
+        } else {
+            Err(denied())
+        }
+    }
+
+    /// Whether the key at this place of a DeleteObjects may be deleted.
+    pub(super) fn may_delete(&self, index: usize) -> bool {
+        self.decision.refused.get(index) == Some(&false)
+    }
+
+    /// An error as this principal may see it.
+    pub(super) fn may_see(&self, cause: S3Error) -> S3Error {
+        let tells = matches!(
+            cause.code(),
+            S3ErrorCode::NoSuchKey | S3ErrorCode::NoSuchVersion
+        );
+        if tells && self.decision.conceal {
+            denied()
+        } else {
+            cause
+        }
+    }
+
+    fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    fn canonical(&self) -> Option<&str> {
+        Some(&self.user.as_ref()?.identity.canonical)
+    }
+
+    fn is_admin(&self) -> bool {
+        self.user.as_ref().is_some_and(|user| user.admin)
+    }
+
+    /// The account that owns what is written: nobody of its own is who does not sign, and an
+    /// administrator works for the bucket's owner.
+    pub(super) fn writer(&self) -> Option<&str> {
+        self.account_name().filter(|_| !self.is_admin())
+    }
+
+    fn is_root(&self) -> bool {
+        self.user
+            .as_ref()
+            .is_some_and(|user| user.identity.is_root())
+    }
+}
+
+/// Decides on every request.
+pub(super) struct Access {
+    pub(super) state: Arc<AppState>,
+}
+
+/// What a request names: a bucket, and perhaps an object in it.
+struct Target<'a> {
+    ground: &'a Arc<Ground>,
+    key: Option<&'a str>,
+    version: Option<&'a str>,
+    /// It is the source of a copy.
+    source: bool,
+}
+
+impl Access {
+    /// The first check.
+    async fn admit(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let log = cx.extensions_mut().get::<Arc<Facts>>().cloned();
+        if let Some(log) = &log {
+            log.set_operation(cx.s3_op().name());
+        }
+        let users = self.state.users.now();
+        let user = match cx.credentials() {
+            Some(by) => {
+                let user = users.by_access_key(&by.access_key).cloned();
+                // Gone since the signature was checked.
+                Some(user.ok_or_else(denied)?)
+            }
+            None => None,
+        };
+        let mut principal = Principal::new(users, user);
+        if let Some(log) = &log {
+            log.set_principal(Arc::clone(&principal.name));
+        }
+        let connection = cx.extensions_mut().get::<ConnInfo>().copied();
+        let asks = Asks::new(
+            cx.s3_op().name(),
+            cx.headers(),
+            cx.uri(),
+            connection,
+            &self.state.settings.region,
+        );
+        if principal.user.is_none() && asks.header("x-amz-content-sha256").is_some_and(is_framed) {
+            // The protocol crate takes the frames of signed bodies off, and of no others.
+            return Err(error(
+                S3ErrorCode::NotImplemented,
+                "A body in chunks (aws-chunked) is taken from signed requests only",
+            ));
+        }
+        let needs = operations::needs(&asks)?;
+        let (bucket, key) = match cx.s3_path() {
+            S3Path::Root => (None, None),
+            S3Path::Bucket { bucket } => (Some(&**bucket), None),
+            S3Path::Object { bucket, key } => (Some(&**bucket), Some(&**key)),
+        };
+        if let Some(bucket) = bucket
+            && asks.operation != "CreateBucket"
+        {
+            principal.ground = Some(self.ground(bucket, &principal.users).await?);
+        }
+        if let Needs::Actions(actions) = needs {
+            match &principal.ground {
+                Some(ground) => {
+                    let ground = Arc::clone(ground);
+                    let target = Target {
+                        ground: &ground,
+                        key,
+                        version: asks.version(),
+                        source: false,
+                    };
+                    self.require(&mut principal, &asks, &target, &actions, log.as_ref())
+                        .await?;
+                }
+                None => self.require_of_user(&principal, &asks, &actions, None, log.as_ref())?,
+            }
+            if let Some(source) = asks.header("x-amz-copy-source")
+                && matches!(asks.operation.as_str(), "CopyObject" | "UploadPartCopy")
+            {
+                let source = source.to_owned();
+                self.require_source(&mut principal, &asks, &source, log.as_ref())
+                    .await?;
+            }
+            principal.decision.made = true;
+        }
+        let extensions = cx.extensions_mut();
+        extensions.insert(principal);
+        extensions.insert(Arc::new(asks));
+        Ok(())
+    }
+
+    /// A bucket and its rules, as they are now.
+    async fn ground(&self, name: &str, users: &Users) -> S3Result<Arc<Ground>> {
+        let state = Arc::clone(&self.state);
+        let wanted = name.to_owned();
+        let (bucket, rules) = blocking(move || {
+            let bucket = state
+                .vault
+                .bucket(&wanted)
+                .map_err(|cause| from_vault(cause, &wanted))?;
+            let rules = state.documents.read::<Rules>(&bucket)?;
+            Ok::<_, S3Error>((bucket, rules))
+        })
+        .await??;
+        Ok(Arc::new(Ground {
+            owner: users.account(&bucket.owner),
+            bucket,
+            rules,
+        }))
+    }
+
+    /// All actions must be allowed; remembers what they rest on.
+    async fn require(
+        &self,
+        principal: &mut Principal,
+        asks: &Asks,
+        target: &Target<'_>,
+        actions: &[Action],
+        log: Option<&Arc<Facts>>,
+    ) -> S3Result<()> {
+        let mut seen = Seen::NotYet;
+        let mut by_bucket_acl = false;
+        for action in actions {
+            // Who may write by an ACL owns what it writes, and says who else may read it.
+            if by_bucket_acl && *action == Action::PutObjectAcl {
+                continue;
+            }
+            let outcome = self
+                .outcome(principal, asks, target, *action, &mut seen)
+                .await?;
+            let name = action.name();
+            match outcome {
+                Outcome::Allowed(why) => told(log, false, name, &why),
+                Outcome::AllowedByBucketAcl => {
+                    by_bucket_acl = *action == Action::PutObject;
+                    told(log, false, name, "bucket ACL");
+                }
+                Outcome::AllowedByObject(why, wanted) => {
+                    told(log, false, name, &why);
+                    if wanted == Permission::Read && target.source {
+                        principal.decision.by_source = Some((Arc::clone(target.ground), wanted));
+                    } else {
+                        principal.decision.by_object = Some(wanted);
+                    }
+                }
+                Outcome::Denied(why) => {
+                    told(log, true, name, &why);
+                    return Err(denied());
+                }
+                Outcome::ObjectWanted => return Err(denied()),
+            }
+        }
+        // A key that is not there is told to those who may list; in a copy, that is the source.
+        let copied = asks.header("x-amz-copy-source").is_some();
+        if (target.source || !copied)
+            && actions.iter().any(|action| action.level() == Level::Object)
+        {
+            let may_list = self
+                .outcome(principal, asks, target, Action::ListBucket, &mut seen)
+                .await?;
+            principal.decision.conceal |=
+                !matches!(may_list, Outcome::Allowed(_) | Outcome::AllowedByBucketAcl);
+        }
+        Ok(())
+    }
+
+    /// Decides one action, looking at the object if that is needed.
+    async fn outcome(
+        &self,
+        principal: &Principal,
+        asks: &Asks,
+        target: &Target<'_>,
+        action: Action,
+        seen: &mut Seen,
+    ) -> S3Result<Outcome> {
+        let ask = |seen: &Seen| {
+            let context = RequestContext {
+                asks,
+                principal,
+                owner: &target.ground.owner,
+                seen,
+                version: target.version,
+                source: target.source,
+                wanted: Cell::new(false),
+            };
+            decide(&context, target.ground, action, target.key)
+        };
+        let first = ask(seen);
+        if first != Outcome::ObjectWanted {
+            return Ok(first);
+        }
+        *seen = match target.key {
+            Some(key) => self.look(target.ground, key, target.version).await?,
+            None => Seen::Missing,
+        };
+        Ok(ask(seen))
+    }
+
+    /// The facts of an object.
+    async fn look(&self, ground: &Ground, key: &str, version: Option<&str>) -> S3Result<Seen> {
+        let vault = Arc::clone(&self.state.vault);
+        let (bucket, key) = (ground.bucket.name.clone(), key.to_owned());
+        let which = version::which(version)?;
+        blocking(move || match vault.stat(&bucket, key.as_bytes(), which) {
+            Ok(stat) => Ok(Seen::There(ObjectFacts::read(&stat.facts)?)),
+            Err(
+                VaultError::NoSuchKey { .. }
+                | VaultError::NoSuchVersion { .. }
+                | VaultError::DeleteMarker { .. },
+            ) => Ok(Seen::Missing),
+            Err(cause) => Err(from_vault(cause, &format!("{bucket}/{key}"))),
+        })
+        .await?
+    }
+
+    /// Actions that are on no bucket there is: only the user's own side decides.
+    fn require_of_user(
+        &self,
+        principal: &Principal,
+        asks: &Asks,
+        actions: &[Action],
+        bucket: Option<&str>,
+        log: Option<&Arc<Facts>>,
+    ) -> S3Result<()> {
+        let account = principal
+            .users
+            .account(principal.account_name().unwrap_or(ANONYMOUS));
+        let context = RequestContext {
+            asks,
+            principal,
+            owner: &account,
+            seen: &Seen::Missing,
+            version: None,
+            source: false,
+            wanted: Cell::new(false),
+        };
+        for action in actions {
+            let request = Request {
+                caller: principal.caller(),
+                action: *action,
+                resource: match bucket {
+                    Some(bucket) => Resource::Bucket {
+                        bucket,
+                        owner: [&account.name, &account.id],
+                    },
+                    None => Resource::Service,
+                },
+                context: &context,
+            };
+            match decide::consent(principal, &request) {
+                Ok(true) => told(log, false, action.name(), "user"),
+                Ok(false) => {
+                    told(log, true, action.name(), "nothing allows it");
+                    return Err(denied());
+                }
+                Err(outcome) => {
+                    if let Outcome::Denied(why) = outcome {
+                        told(log, true, action.name(), &why);
+                    }
+                    return Err(denied());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The source of a copy must be readable.
+    async fn require_source(
+        &self,
+        principal: &mut Principal,
+        asks: &Asks,
+        header: &str,
+        log: Option<&Arc<Facts>>,
+    ) -> S3Result<()> {
+        let malformed = || {
+            invalid_argument(
+                "x-amz-copy-source",
+                header,
+                "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
+            )
+        };
+        let CopySource::Bucket {
+            bucket,
+            key,
+            version_id,
+        } = CopySource::parse(header).map_err(|_| malformed())?
+        else {
+            return Err(error(
+                S3ErrorCode::NotImplemented,
+                "Access points are not implemented",
+            ));
+        };
+        let ground = match &principal.ground {
+            Some(ground) if *ground.bucket.name == *bucket => Arc::clone(ground),
+            _ => self.ground(&bucket, &principal.users).await?,
+        };
+        let action = match version_id {
+            Some(_) => Action::GetObjectVersion,
+            None => Action::GetObject,
+        };
+        let target = Target {
+            ground: &ground,
+            key: Some(&key),
+            version: version_id.as_deref(),
+            source: true,
+        };
+        self.require(principal, asks, &target, &[action], log).await
+    }
+}
+
+/// The principal of a request; an error for one that nobody let in.
+pub(super) fn principal<T>(request: &S3Request<T>) -> S3Result<Principal> {
+    let principal = request.extensions.get::<Principal>();
+    principal
+        .filter(|principal| principal.decision.made)
+        .cloned()
+        .ok_or_else(denied)
+}
+
+/// The bucket of a request, or of the source of its copy, if it belongs to whom the request expects.
+pub(super) async fn bucket(
+    state: &Arc<AppState>,
+    principal: &Principal,
+    name: &str,
+    expected_owner: Option<&str>,
+) -> S3Result<Bucket> {
+    let bucket = match &principal.ground {
+        Some(ground) if ground.bucket.name == name => ground.bucket.clone(),
+        _ => {
+            let vault = Arc::clone(&state.vault);
+            let wanted = name.to_owned();
+            blocking(move || vault.bucket(&wanted))
+                .await?
+                .map_err(|cause| from_vault(cause, name))?
+        }
+    };
+    let owner = principal.users.account(&bucket.owner);
+    if expected_owner.is_some_and(|expected| !owner.is_called(expected)) {
+        return Err(denied());
+    }
+    Ok(bucket)
+}
+
+pub(super) fn denied() -> S3Error {
+    error(S3ErrorCode::AccessDenied, "Access Denied")
+}
+
+/// Whether a body of this digest travels as `aws-chunked`.
+fn is_framed(digest: &str) -> bool {
+    digest.starts_with("STREAMING-")
+}
+
+/// Puts a decision into the log line of the request.
+fn told(log: Option<&Arc<Facts>>, denied: bool, action: &str, why: &str) {
+    if let Some(log) = log {
+        let how = if denied { "denied" } else { "allowed" };
+        log.set_decision(denied, format!("{action} {how}: {why}"));
+    }
+}

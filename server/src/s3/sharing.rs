@@ -1,0 +1,539 @@
+//! What owners say about access: policies, ACLs, ownership, public access block.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use s3s::dto::*;
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+use strongroom::store::Bucket;
+
+use super::AppState;
+use super::access::{self, Ground, Principal};
+use super::acl::{Acl, Asked, Parties, owner};
+use super::amend::amend;
+use super::body::blocking;
+use super::errors::{custom, error, malformed_xml};
+use super::facts::Facts;
+use super::rules::{Block, Ownership, Rules};
+use super::version;
+use crate::policy::Policy;
+
+pub(super) async fn put_bucket_policy(
+    state: &Arc<AppState>,
+    request: S3Request<PutBucketPolicyInput>,
+) -> S3Result<S3Response<PutBucketPolicyOutput>> {
+    let (bucket, principal) = of_bucket(
+        state,
+        &request,
+        request.input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
+    let text = request.input.policy;
+    let policy = Policy::for_bucket(text.as_bytes(), &bucket.name)
+        .map_err(|cause| error(S3ErrorCode::MalformedPolicy, cause.to_string()))?;
+    let rules = &principal.ground()?.rules;
+    let block = rules
+        .as_ref()
+        .map(|rules| rules.block())
+        .unwrap_or_default();
+    if block.public_policy && policy.is_public() {
+        return Err(access::denied());
+    }
+    change(state, &bucket, move |rules| {
+        rules.policy = Some(text.clone())
+    })
+    .await?;
+    Ok(S3Response::with_status(
+        PutBucketPolicyOutput::default(),
+        http::StatusCode::NO_CONTENT,
+    ))
+}
+
+pub(super) async fn get_bucket_policy(
+    state: &Arc<AppState>,
+    request: S3Request<GetBucketPolicyInput>,
+) -> S3Result<S3Response<GetBucketPolicyOutput>> {
+    let (_, principal) = of_bucket(
+        state,
+        &request,
+        request.input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
+    let rules = principal.ground()?.rules.as_ref();
+    let policy = rules.and_then(|rules| rules.policy.clone());
+    Ok(S3Response::new(GetBucketPolicyOutput {
+        policy: Some(policy.ok_or_else(|| {
+            error(
+                S3ErrorCode::NoSuchBucketPolicy,
+                "The bucket policy does not exist",
+            )
+        })?),
+    }))
+}
+
+pub(super) async fn delete_bucket_policy(
+    state: &Arc<AppState>,
+    request: S3Request<DeleteBucketPolicyInput>,
+) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
+    let (bucket, _) = of_bucket(
+        state,
+        &request,
+        request.input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
+    change(state, &bucket, |rules| rules.policy = None).await?;
+    Ok(S3Response::with_status(
+        DeleteBucketPolicyOutput::default(),
+        http::StatusCode::NO_CONTENT,
+    ))
+}
+
+/// Whether anybody at all is let in, by policy or by ACL.
+pub(super) async fn get_bucket_policy_status(
+    state: &Arc<AppState>,
+    request: S3Request<GetBucketPolicyStatusInput>,
+) -> S3Result<S3Response<GetBucketPolicyStatusOutput>> {
+    let (_, principal) = of_bucket(
+        state,
+        &request,
+        request.input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
+    let ground = principal.ground()?;
+    let rules = ground.rules.as_deref();
+    let block = rules.map(Rules::block).unwrap_or_default();
+    let by_policy = !block.restrict && rules.and_then(Rules::policy).is_some_and(Policy::is_public);
+    let by_acl = !block.ignore_public_acls && ground.acl().is_public();
+    Ok(S3Response::new(GetBucketPolicyStatusOutput {
+        policy_status: Some(PolicyStatus {
+            is_public: Some(by_policy || by_acl),
+        }),
+    }))
+}
+
+pub(super) async fn put_public_access_block(
+    state: &Arc<AppState>,
+    request: S3Request<PutPublicAccessBlockInput>,
+) -> S3Result<S3Response<PutPublicAccessBlockOutput>> {
+    let (bucket, _) = of_bucket(
+        state,
+        &request,
+        request.input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
+    let block = Block::from_wire(&request.input.public_access_block_configuration);
+    change(state, &bucket, move |rules| rules.block = Some(block)).await?;
+    Ok(S3Response::new(PutPublicAccessBlockOutput::default()))
+}
+
+pub(super) async fn get_public_access_block(
+    state: &Arc<AppState>,
+    request: S3Request<GetPublicAccessBlockInput>,
+) -> S3Result<S3Response<GetPublicAccessBlockOutput>> {
+    let (_, principal) = of_bucket(
+        state,
+        &request,
+        request.input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
+    let block = principal
+        .ground()?
+        .rules
+        .as_ref()
+        .and_then(|rules| rules.block);
+    let block = block.ok_or_else(|| {
+        custom(
+            http::StatusCode::NOT_FOUND,
+            "NoSuchPublicAccessBlockConfiguration",
+            "The public access block configuration was not found",
+        )
+    })?;
+    Ok(S3Response::new(GetPublicAccessBlockOutput {
+        public_access_block_configuration: Some(block.to_wire()),
+    }))
+}
+
+pub(super) async fn delete_public_access_block(
+    state: &Arc<AppState>,
+    request: S3Request<DeletePublicAccessBlockInput>,
+) -> S3Result<S3Response<DeletePublicAccessBlockOutput>> {
+    let (bucket, _) = of_bucket(
+        state,
+        &request,
+        request.input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
+    change(state, &bucket, |rules| rules.block = None).await?;
+    Ok(S3Response::with_status(
+        DeletePublicAccessBlockOutput::default(),
+        http::StatusCode::NO_CONTENT,
+    ))
+}
+
+pub(super) async fn put_bucket_ownership_controls(
+    state: &Arc<AppState>,
+    request: S3Request<PutBucketOwnershipControlsInput>,
+) -> S3Result<S3Response<PutBucketOwnershipControlsOutput>> {
+    let (bucket, principal) = of_bucket(
+        state,
+        &request,
+        request.input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
+    let [rule] = request.input.ownership_controls.rules.as_slice() else {
+        return Err(malformed_xml());
+    };
+    let ownership = Ownership::parse(rule.object_ownership.as_str()).ok_or_else(malformed_xml)?;
+    // What others were granted would be taken from them without a word.
+    let granted = principal.ground()?.acl() != Acl::of(&principal.ground()?.owner);
+    if ownership == Ownership::BucketOwnerEnforced && granted {
+        return Err(acl_with_enforced());
+    }
+    change(state, &bucket, move |rules| {
+        rules.ownership = Some(ownership)
+    })
+    .await?;
+    Ok(S3Response::new(PutBucketOwnershipControlsOutput::default()))
+}
+
+pub(super) async fn get_bucket_ownership_controls(
+    state: &Arc<AppState>,
+    request: S3Request<GetBucketOwnershipControlsInput>,
+) -> S3Result<S3Response<GetBucketOwnershipControlsOutput>> {
+    let (_, principal) = of_bucket(
+        state,
+        &request,
+        request.input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
+    let ownership = principal
+        .ground()?
+        .rules
+        .as_ref()
+        .and_then(|rules| rules.ownership);
+    let ownership = ownership.ok_or_else(|| {
+        error(
+            S3ErrorCode::OwnershipControlsNotFoundError,
+            "The bucket ownership controls were not found",
+        )
+    })?;
+    Ok(S3Response::new(GetBucketOwnershipControlsOutput {
+        ownership_controls: Some(OwnershipControls {
+            rules: vec![OwnershipControlsRule {
+                object_ownership: ObjectOwnership::from_static(ownership.as_str()),
+            }],
+        }),
+    }))
+}
+
+pub(super) async fn delete_bucket_ownership_controls(
+    state: &Arc<AppState>,
+    request: S3Request<DeleteBucketOwnershipControlsInput>,
+) -> S3Result<S3Response<DeleteBucketOwnershipControlsOutput>> {
+    let (bucket, _) = of_bucket(
+        state,
+        &request,
+        request.input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
+    change(state, &bucket, |rules| rules.ownership = None).await?;
+    Ok(S3Response::with_status(
+        DeleteBucketOwnershipControlsOutput::default(),
+        http::StatusCode::NO_CONTENT,
+    ))
+}
+
+pub(super) async fn get_bucket_acl(
+    state: &Arc<AppState>,
+    request: S3Request<GetBucketAclInput>,
+) -> S3Result<S3Response<GetBucketAclOutput>> {
+    let (_, principal) = of_bucket(
+        state,
+        &request,
+        request.input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
+    let ground = principal.ground()?;
+    Ok(S3Response::new(GetBucketAclOutput {
+        grants: Some(ground.acl().to_wire(&principal.users)),
+        owner: Some(owner(&ground.owner)),
+    }))
+}
+
+pub(super) async fn put_bucket_acl(
+    state: &Arc<AppState>,
+    request: S3Request<PutBucketAclInput>,
+) -> S3Result<S3Response<PutBucketAclOutput>> {
+    let (bucket, principal) = of_bucket(
+        state,
+        &request,
+        request.input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
+    let ground = principal.ground()?;
+    let asked = Acl::asked(&request.headers, &principal.users)?;
+    let acl = given(
+        ground,
+        &principal,
+        asked,
+        request.input.access_control_policy,
+        &ground.owner,
+    )?;
+    let Some(acl) = acl else {
+        return Ok(S3Response::new(PutBucketAclOutput::default()));
+    };
+    change(state, &bucket, move |rules| rules.acl = Some(acl.clone())).await?;
+    Ok(S3Response::new(PutBucketAclOutput::default()))
+}
+
+pub(super) async fn get_object_acl(
+    state: &Arc<AppState>,
+    request: S3Request<GetObjectAclInput>,
+) -> S3Result<S3Response<GetObjectAclOutput>> {
+    let (_, principal) = of_bucket(
+        state,
+        &request,
+        request.input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
+    let ground = Arc::clone(principal.ground()?);
+    let input = request.input;
+    let which = version::which(input.version_id.as_deref())?;
+    let vault = Arc::clone(&state.vault);
+    let stat = blocking(move || {
+        let resource = format!("{}/{}", input.bucket, input.key);
+        vault
+            .stat(&input.bucket, input.key.as_bytes(), which)
+            .map_err(|cause| version::failed(cause, &resource, which))
+    })
+    .await??;
+    principal.confirm(&stat.facts)?;
+    let facts = Facts::read(&stat.facts)?;
+    let users = &principal.users;
+    Ok(S3Response::new(GetObjectAclOutput {
+        grants: Some(ground.acl_of(&facts, users).to_wire(users)),
+        owner: Some(owner(&ground.owner_of(&facts, users))),
+        ..GetObjectAclOutput::default()
+    }))
+}
+
+pub(super) async fn put_object_acl(
+    state: &Arc<AppState>,
+    request: S3Request<PutObjectAclInput>,
+) -> S3Result<S3Response<PutObjectAclOutput>> {
+    let (bucket, principal) = of_bucket(
+        state,
+        &request,
+        request.input.expected_bucket_owner.as_deref(),
+    )
+    .await?;
+    let S3Request { input, headers, .. } = request;
+    let which = version::which(input.version_id.as_deref())?;
+    let asked = Acl::asked(&headers, &principal.users)?;
+    let vault = Arc::clone(&state.vault);
+    blocking(move || {
+        let ground = principal.ground()?;
+        amend(&vault, &bucket, &input.key, which, |facts| {
+            principal.confirm_facts(facts)?;
+            let owner = ground.owner_of(facts, &principal.users);
+            let xml = input.access_control_policy.clone();
+            if let Some(acl) = given(ground, &principal, asked.clone(), xml, &owner)? {
+                facts.acl = Some(acl);
+            }
+            Ok(())
+        })
+    })
+    .await??;
+    Ok(S3Response::new(PutObjectAclOutput::default()))
+}
+
+/// Owner and ACL of a new object, as its request asks for them: goes into the object's facts.
+///
+/// # Errors
+/// What the bucket does not allow: ACLs at all, or public ones; headers that are no ACL.
+pub(super) async fn stamp(
+    state: &Arc<AppState>,
+    principal: &Principal,
+    headers: &HeaderMap,
+    facts: &mut Facts,
+) -> S3Result<()> {
+    let ground = principal.ground()?;
+    let asked = Acl::asked(headers, &principal.users)?;
+    refuse(ground, asked.as_ref())?;
+    if ground.enforced() {
+        return Ok(());
+    }
+    let writer = principal
+        .writer()
+        .filter(|writer| *writer != ground.owner.name)
+        // The one who grants the bucket's owner everything gives the object away.
+        .filter(|_| {
+            !(ground.ownership() == Ownership::BucketOwnerPreferred && gives_away(asked.as_ref()))
+        });
+    facts.owner = writer.map(str::to_owned);
+    let owner = ground.owner_of(facts, &principal.users);
+    facts.acl = match &asked {
+        None | Some(Asked::Canned(super::acl::Canned::Private)) => None,
+        Some(asked) => Some(asked.resolve(Parties {
+            owner: &owner,
+            bucket: &ground.owner,
+        })),
+    };
+    let known = ground.rules.as_ref().is_some_and(|rules| rules.shared);
+    if facts.owner.is_some() && !known {
+        // Before the object is there: from then on the bucket's owner is asked object by object.
+        change(state, &ground.bucket, |rules| rules.shared = true).await?;
+    }
+    Ok(())
+}
+
+/// ACL and ownership of a new bucket; `None` if nothing was said.
+pub(super) fn of_new_bucket(
+    principal: &Principal,
+    headers: &HeaderMap,
+    ownership: Option<&ObjectOwnership>,
+) -> S3Result<Option<Rules>> {
+    let ownership = ownership
+        .map(|name| {
+            Ownership::parse(name.as_str()).ok_or_else(|| {
+                super::errors::invalid_argument(
+                    "x-amz-object-ownership",
+                    name.as_str(),
+                    "Invalid x-amz-object-ownership header",
+                )
+            })
+        })
+        .transpose()?;
+    let asked = Acl::asked(headers, &principal.users)?;
+    let owner = principal
+        .users
+        .account(principal.account_name().ok_or_else(access::denied)?);
+    let acl = asked
+        .map(|asked| {
+            asked.resolve(Parties {
+                owner: &owner,
+                bucket: &owner,
+            })
+        })
+        .filter(|acl| *acl != Acl::of(&owner));
+    if ownership == Some(Ownership::BucketOwnerEnforced) && acl.is_some() {
+        return Err(acl_with_enforced());
+    }
+    let said = acl.is_some() || ownership.is_some();
+    Ok(said.then(|| Rules::of_new_bucket(acl, ownership)))
+}
+
+/// The ACL a request gives, by headers or by XML; `None` where the bucket enforces its owner and
+/// the request says no more than that.
+fn given(
+    ground: &Ground,
+    principal: &Principal,
+    asked: Option<Asked>,
+    xml: Option<AccessControlPolicy>,
+    owner: &crate::users::Account,
+) -> S3Result<Option<Acl>> {
+    refuse(ground, asked.as_ref())?;
+    let acl = match (asked, xml) {
+        (Some(_), Some(_)) => {
+            return Err(error(
+                S3ErrorCode::UnexpectedContent,
+                "This request does not support content",
+            ));
+        }
+        (Some(asked), None) => asked.resolve(Parties {
+            owner,
+            bucket: &ground.owner,
+        }),
+        (None, Some(xml)) => Acl::from_xml(xml, owner, &principal.users)?,
+        (None, None) => {
+            return Err(error(
+                S3ErrorCode::MissingSecurityHeader,
+                "Your request was missing a required header",
+            ));
+        }
+    };
+    if ground.enforced() {
+        return if acl == Acl::of(&ground.owner) {
+            Ok(None)
+        } else {
+            Err(not_supported())
+        };
+    }
+    let block = ground
+        .rules
+        .as_ref()
+        .map(|rules| rules.block())
+        .unwrap_or_default();
+    if block.public_acls && acl.is_public() {
+        return Err(access::denied());
+    }
+    Ok(Some(acl))
+}
+
+/// Refuses headers that the bucket does not take.
+fn refuse(ground: &Ground, asked: Option<&Asked>) -> S3Result<()> {
+    let Some(asked) = asked else { return Ok(()) };
+    if ground.enforced() && !gives_away(Some(asked)) {
+        return Err(not_supported());
+    }
+    let block = ground
+        .rules
+        .as_ref()
+        .map(|rules| rules.block())
+        .unwrap_or_default();
+    let parties = Parties {
+        owner: &ground.owner,
+        bucket: &ground.owner,
+    };
+    if block.public_acls && asked.resolve(parties).is_public() {
+        return Err(access::denied());
+    }
+    Ok(())
+}
+
+fn gives_away(asked: Option<&Asked>) -> bool {
+    matches!(
+        asked,
+        Some(Asked::Canned(super::acl::Canned::BucketOwnerFullControl))
+    )
+}
+
+fn not_supported() -> s3s::S3Error {
+    error(
+        S3ErrorCode::AccessControlListNotSupported,
+        "The bucket does not allow ACLs",
+    )
+}
+
+fn acl_with_enforced() -> s3s::S3Error {
+    error(
+        S3ErrorCode::InvalidBucketAclWithObjectOwnership,
+        "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+    )
+}
+
+/// The bucket of a request and who was let in to it.
+async fn of_bucket<T>(
+    state: &Arc<AppState>,
+    request: &S3Request<T>,
+    expected_owner: Option<&str>,
+) -> S3Result<(Bucket, Principal)> {
+    let principal = access::principal(request)?;
+    let name = principal.ground()?.bucket.name.clone();
+    let bucket = access::bucket(state, &principal, &name, expected_owner).await?;
+    Ok((bucket, principal))
+}
+
+/// Changes one of the rules, whatever the others are meanwhile.
+async fn change(
+    state: &Arc<AppState>,
+    bucket: &Bucket,
+    change: impl Fn(&mut Rules) + Send + 'static,
+) -> S3Result<()> {
+    let changed = move |present: Option<&Rules>| {
+        let mut rules = Rules::copied(present);
+        change(&mut rules);
+        Ok(Some(rules))
+    };
+    state.documents.update(bucket, changed).await
+}
