@@ -4,11 +4,14 @@
 #[path = "../support/vault.rs"]
 mod support;
 
+mod archive;
 mod damage;
 mod group;
 mod held;
+mod kms;
 mod model;
 mod objects;
+mod plain;
 mod races;
 mod rights;
 mod uploads;
