@@ -9,24 +9,26 @@
 //! `crash_ops DIR restart`: starts, and prints how long that took.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use strongroom::id::{BlobId, BucketId, InstanceId};
-use strongroom::store::{ListItem, ListQuery, Locator, ScanBy};
+use strongroom::store::{BlobRef, Locator, ScanBy, Version};
 use strongroom::vault::{
-    CommitRequest, ListRequest, ListedItem, Precondition, Protection, StorePaths, Stores, Vault,
-    VaultConfig, VaultError,
+    Bucket, CommitRequest, Committed, CompleteRequest, ListedVersion, OpenRequest, PartRequest,
+    Precondition, Protection, StorePaths, Stores, UploadInfo, UploadItem, UploadsRequest, Vault,
+    VaultConfig, VaultError, VersionEntry, VersionItem, Versioning, VersionsRequest, Which,
 };
 
 #[path = "../support/vault.rs"]
 mod support;
-use support::{bytes, config, get, keyring, open, put, put_request, stores};
+use support::{ROOT, bytes, config, keyring, open, put, put_request, read, stores};
 
 const BUCKET: &str = "bucket";
+const VERSIONED: &str = "versioned";
 const SMALL: usize = 900;
 const LARGE: usize = 200_000;
 const WRITERS: usize = 64;
@@ -56,6 +58,7 @@ fn prepare(dir: &Path) {
     put(&vault, BUCKET, b"small", &bytes(SMALL, 1)).unwrap();
     put(&vault, BUCKET, b"large", &bytes(LARGE, 2)).unwrap();
     put(&vault, BUCKET, b"other", &bytes(SMALL, 3)).unwrap();
+    prepare_more(&vault);
     // Ends as a node does that is cut off: lease unreleased, an orphaned blob and record, garbage to be removed.
     put(&vault, BUCKET, b"gone", &bytes(LARGE, 4)).unwrap();
     vault.delete(BUCKET, b"gone", Precondition::None).unwrap();
@@ -135,9 +138,167 @@ fn act(vault: &Arc<Vault>, operation: &str) -> Result<(), VaultError> {
             .map(drop),
         "create-bucket" => vault.create_bucket("second", "owner").map(drop),
         "delete-bucket" => vault.delete_bucket("empty"),
+        "upload-create" => begin(vault, b"new").map(drop),
+        "upload-part" => put_part(vault, upload(vault, b"upload"), 3, &bytes(SMALL, 6)),
+        "upload-part-again" => put_part(vault, upload(vault, b"upload"), 1, &bytes(LARGE, 6)),
+        "upload-complete" => complete(vault, b"upload", &[1, 2]),
+        "upload-complete-again" => complete(vault, b"half", &[2]),
+        "upload-abort" => vault.abort_upload(BUCKET, b"upload", upload(vault, b"upload")),
+        "version-overwrite" => put(vault, VERSIONED, b"key", &bytes(LARGE, 6)).map(drop),
+        "version-marker" => vault
+            .delete(VERSIONED, b"key", Precondition::None)
+            .map(drop),
+        "version-delete" => {
+            let oldest = versions(vault, VERSIONED).pop().unwrap().which;
+            vault
+                .delete_version(VERSIONED, b"key", oldest, None)
+                .map(drop)
+        }
+        "archive" => vault
+            .archive_object(BUCKET, b"large", Which::Current, b"")?
+            .run(b"archived"),
+        "restore" => vault
+            .restore_object(BUCKET, b"cold", Which::Current, b"archived")?
+            .run(b"restored"),
+        "restore-drop" => {
+            let key = b"thawed";
+            vault.drop_restored(BUCKET, key, Which::Current, b"restored", b"archived")
+        }
+        "rewrap" => vault
+            .rewrap_object(&open(BUCKET, b"large"), &under_root())
+            .map(drop),
+        "kms-first" => {
+            let mut stream = vault.put(put_request("empty", b"new", under_root()))?;
+            stream.write(&bytes(SMALL, 6))?;
+            stream.commit(CommitRequest::default()).map(drop)
+        }
         "sweep" => vault.maintain().map(drop),
         _ => panic!("no operation {operation}"),
     }
+}
+
+/// An upload of two parts, one that was completed half, a bucket with versions, objects in the archive.
+fn prepare_more(vault: &Arc<Vault>) {
+    for key in [&b"upload"[..], b"half"] {
+        let id = begin(vault, key).unwrap();
+        put_part(vault, id, 1, &bytes(LARGE, 4)).unwrap();
+        put_part(vault, id, 2, &bytes(SMALL, 5)).unwrap();
+    }
+    // As after a crash between record and catalog: the record names a manifest, the upload is still there.
+    let refused = CommitRequest {
+        precondition: Precondition::Present,
+        ..CommitRequest::default()
+    };
+    let result = complete_if(vault, b"half", &[1], &refused);
+    assert!(matches!(result, Err(VaultError::PreconditionFailed)));
+    let versioned = vault.create_bucket(VERSIONED, "owner").unwrap();
+    vault
+        .set_versioning(&versioned, Versioning::Enabled)
+        .unwrap();
+    for (size, seed) in [(LARGE, 1), (SMALL, 2)] {
+        put(vault, VERSIONED, b"key", &bytes(size, seed)).unwrap();
+    }
+    for key in [&b"cold"[..], b"thawed"] {
+        put(vault, BUCKET, key, &bytes(LARGE, 3)).unwrap();
+        let transfer = vault.archive_object(BUCKET, key, Which::Current, b"");
+        transfer.unwrap().run(b"archived").unwrap();
+    }
+    let transfer = vault.restore_object(BUCKET, b"thawed", Which::Current, b"archived");
+    transfer.unwrap().run(b"restored").unwrap();
+}
+
+fn begin(vault: &Arc<Vault>, key: &[u8]) -> Result<InstanceId, VaultError> {
+    let request = put_request(BUCKET, key, Protection::Managed);
+    Ok(vault.create_upload(request, Vec::new())?.id)
+}
+
+fn under_root() -> Protection {
+    Protection::Kms {
+        root: ROOT,
+        context: Vec::new(),
+    }
+}
+
+fn upload(vault: &Arc<Vault>, key: &[u8]) -> InstanceId {
+    let found = uploads(vault, BUCKET);
+    found.iter().find(|info| info.key == key).unwrap().id
+}
+
+fn uploads(vault: &Arc<Vault>, bucket: &str) -> Vec<UploadInfo> {
+    let page = vault.list_uploads(&UploadsRequest {
+        bucket,
+        prefix: b"",
+        from: std::ops::Bound::Unbounded,
+        after: None,
+        delimiter: None,
+        limit: 1000,
+    });
+    let items = page.unwrap().items.into_iter().map(|item| match item {
+        UploadItem::Upload(info) => *info,
+        UploadItem::Prefix(_) => panic!("a prefix without a delimiter"),
+    });
+    items.collect()
+}
+
+fn put_part(
+    vault: &Arc<Vault>,
+    upload: InstanceId,
+    part: u32,
+    body: &[u8],
+) -> Result<(), VaultError> {
+    let found = uploads(vault, BUCKET);
+    let key = found.iter().find(|info| info.id == upload).unwrap();
+    let mut stream = vault.put_part(PartRequest {
+        bucket: BUCKET.to_owned(),
+        key: key.key.clone(),
+        upload,
+        part,
+        customer: None,
+        principal: "tester".to_owned(),
+    })?;
+    stream.write(body)?;
+    let attrs = support::list(&[("etag", &support::etag(body))]);
+    stream.commit(&attrs).map(drop)
+}
+
+fn complete(vault: &Arc<Vault>, key: &[u8], parts: &[u32]) -> Result<(), VaultError> {
+    complete_if(vault, key, parts, &CommitRequest::default())
+}
+
+fn complete_if(
+    vault: &Arc<Vault>,
+    key: &[u8],
+    parts: &[u32],
+    commit: &CommitRequest,
+) -> Result<(), VaultError> {
+    let upload = upload(vault, key);
+    let listed = vault.list_parts(BUCKET, key, upload, 0, 100)?;
+    let chosen = listed.iter().filter(|info| parts.contains(&info.part));
+    let chosen: Vec<_> = chosen.map(|info| (info.part, info.salt)).collect();
+    let request = CompleteRequest {
+        bucket: BUCKET,
+        key,
+        upload,
+        parts: &chosen,
+        principal: "tester",
+    };
+    vault.complete_upload(&request, commit).map(drop)
+}
+
+fn versions(vault: &Arc<Vault>, bucket: &str) -> Vec<ListedVersion> {
+    let page = vault.list_versions(&VersionsRequest {
+        bucket,
+        prefix: b"",
+        from: std::ops::Bound::Unbounded,
+        after: None,
+        delimiter: None,
+        limit: 1000,
+    });
+    let items = page.unwrap().items.into_iter().map(|item| match item {
+        VersionItem::Version(version) => version,
+        VersionItem::Prefix(_) => panic!("a prefix without a delimiter"),
+    });
+    items.collect()
 }
 
 /// Says what happened, past the calls that are tampered with.
@@ -207,34 +368,76 @@ fn timed_start(dir: &Path) -> (Arc<Vault>, Stores) {
 fn show(vault: &Arc<Vault>) {
     for bucket in vault.buckets(None, 1000).unwrap() {
         println!("bucket {}", bucket.name);
-        for (key, _) in objects(vault, &bucket.name) {
-            let body = get(vault, &bucket.name, key.as_bytes());
-            match body {
-                Ok(body) => println!("object {} {key} {}", bucket.name, known(&body)),
-                Err(error) => println!("left unreadable {} {key} {error}", bucket.name),
-            }
-        }
+        show_objects(vault, &bucket);
+        show_uploads(vault, &bucket);
         let probe = put(vault, &bucket.name, b"zz-probe", b"probe");
-        match probe.and_then(|_| vault.delete(&bucket.name, b"zz-probe", Precondition::None)) {
+        let which = |put: Committed| match put.null {
+            true => Which::Null,
+            false => Which::Label(put.version),
+        };
+        match probe
+            .and_then(|put| vault.delete_version(&bucket.name, b"zz-probe", which(put), None))
+        {
             Ok(gone) if gone.instance.is_some() => {}
             other => println!("left unusable bucket {} {other:?}", bucket.name),
         }
     }
 }
 
-fn objects(vault: &Arc<Vault>, bucket: &str) -> BTreeMap<String, InstanceId> {
-    let listing = vault.list(&ListRequest {
-        bucket,
-        prefix: b"",
-        from: std::ops::Bound::Unbounded,
-        delimiter: None,
-        limit: 1000,
-    });
-    let objects = listing.unwrap().items.into_iter().map(|item| match item {
-        ListedItem::Object(object) => (String::from_utf8(object.key).unwrap(), object.instance),
-        ListedItem::Prefix(_) => panic!("a prefix without a delimiter"),
-    });
-    objects.collect()
+/// One line for each version: where its bytes are, its facts, what it is under, its body.
+fn show_objects(vault: &Arc<Vault>, bucket: &Bucket) {
+    let name = &bucket.name;
+    for version in versions(vault, name) {
+        let object = match version.entry {
+            VersionEntry::Object(object) => object,
+            VersionEntry::Marker(marker) => {
+                let key = String::from_utf8_lossy(&marker.key);
+                println!("version {name} {key} marker");
+                continue;
+            }
+        };
+        let key = String::from_utf8_lossy(&object.key).into_owned();
+        let facts = String::from_utf8_lossy(&object.facts).into_owned();
+        let request = OpenRequest {
+            version: version.which,
+            ..open(name, key.as_bytes())
+        };
+        let body = match read(vault, request) {
+            Ok(body) => known(&body),
+            Err(VaultError::Archived { .. }) => "in the archive".to_owned(),
+            Err(error) => {
+                println!("left unreadable {name} {key} {error}");
+                continue;
+            }
+        };
+        let what = format!("{:?} {facts} {body}", object.mode);
+        // The probe's line is compared as it always was.
+        if key == "probe" {
+            println!("object {name} {key} {body}");
+        } else {
+            println!("version {name} {key} {what}");
+        }
+    }
+}
+
+/// Every upload can still be completed with what it has.
+fn show_uploads(vault: &Arc<Vault>, bucket: &Bucket) {
+    for info in uploads(vault, &bucket.name) {
+        let key = String::from_utf8_lossy(&info.key).into_owned();
+        println!("upload {} {key}", bucket.name);
+        for part in vault
+            .list_parts(&bucket.name, &info.key, info.id, 0, 100)
+            .unwrap()
+        {
+            let attrs = part
+                .attrs
+                .map(|attrs| attrs.get("etag").map(<[u8]>::to_vec));
+            println!(
+                "part {} {key} {} {} {attrs:?}",
+                bucket.name, part.part, part.length
+            );
+        }
+    }
 }
 
 /// Which of the bodies that the operations write this is.
@@ -250,44 +453,53 @@ fn left_over(vault: &Arc<Vault>, stores: &Stores) {
     let mut instances: BTreeSet<InstanceId> = BTreeSet::new();
     let mut blobs: BTreeSet<BlobId> = BTreeSet::new();
     let mut buckets: BTreeSet<BucketId> = BTreeSet::from([BucketId([0xff; 16])]);
+    let mut archived: BTreeSet<BlobId> = BTreeSet::new();
     for bucket in vault.buckets(None, 1000).unwrap() {
         buckets.insert(bucket.id);
-        let page = stores.catalog.list(&ListQuery {
-            bucket: bucket.id,
-            prefix: b"",
-            from: std::ops::Bound::Unbounded,
-            delimiter: None,
-            limit: 1000,
-        });
-        for item in page.unwrap().items {
-            let ListItem::Object(listed) = item else {
+        let mut name = |refs: &[BlobRef]| {
+            for blob in refs {
+                match blob.locator {
+                    Locator::File => blobs.insert(blob.id),
+                    Locator::Archive => archived.insert(blob.id),
+                    _ => true,
+                };
+            }
+        };
+        for version in versions(vault, &bucket.name) {
+            let VersionEntry::Object(object) = version.entry else {
                 continue;
             };
-            let row = stores
+            let seen = stores
                 .catalog
-                .object(bucket.id, &listed.key)
-                .unwrap()
-                .unwrap()
-                .row;
-            instances.insert(row.instance);
-            blobs.extend(
-                row.blobs
-                    .iter()
-                    .filter(|b| b.locator == Locator::File)
-                    .map(|b| b.id),
-            );
+                .version(bucket.id, &object.key, version.which)
+                .unwrap();
+            let Some(Version::Object(view)) = seen.map(|seen| seen.version) else {
+                panic!("listed and not there");
+            };
+            instances.insert(view.row.instance);
+            name(&view.row.blobs);
+            name(&view.row.restored);
         }
-    }
-    for shard in 0..=u8::MAX {
-        for blob in stores.blobs.list(shard).unwrap() {
-            if !blobs.remove(&blob) {
-                println!("left orphan blob {blob}");
+        for info in uploads(vault, &bucket.name) {
+            instances.insert(info.id);
+            for part in stores.catalog.parts(info.id, 0, 1000).unwrap() {
+                name(&[part.blob]);
             }
         }
     }
-    blobs
-        .iter()
-        .for_each(|blob| println!("left missing blob {blob}"));
+    let archive = stores.archive.clone().unwrap();
+    for (store, mut named) in [(&stores.blobs, blobs), (&archive, archived)] {
+        for shard in 0..=u8::MAX {
+            for blob in store.list(shard).unwrap() {
+                if !named.remove(&blob) {
+                    println!("left orphan blob {blob}");
+                }
+            }
+        }
+        for blob in named {
+            println!("left missing blob {blob}");
+        }
+    }
     for row in stores.keys.scan(ScanBy::All, None, 1000).unwrap() {
         if !instances.contains(&row.instance) {
             println!("left orphan record {}", row.instance);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kills and fails every system call of the vault's write path, and looks at what is left.
 
-For each of twelve operations and each system call by which it changes the disk: the process is killed before the call,
+For each operation and each system call by which it changes the disk: the process is killed before the call,
 or after it; or the call fails (EIO, ENOSPC, EDQUOT, EINTR), or writes only half. Then a new process starts on what is left,
 and: what was acknowledged is there; what was not is there whole or not at all; every object there reads back; one pass of
 background work leaves no orphan.
@@ -40,6 +40,20 @@ OPERATIONS = [
     "delete-missing",
     "create-bucket",
     "delete-bucket",
+    "upload-create",
+    "upload-part",
+    "upload-part-again",
+    "upload-complete",
+    "upload-complete-again",
+    "upload-abort",
+    "version-overwrite",
+    "version-marker",
+    "version-delete",
+    "archive",
+    "restore",
+    "restore-drop",
+    "rewrap",
+    "kms-first",
 ]
 KILLS = ["kill-before", "kill-after"]
 FAULTS = ["EIO", "ENOSPC", "EDQUOT", "EINTR", "short"]
@@ -121,7 +135,7 @@ class Scene:
         left = [line for line in lines if line.startswith("left ")]
         if left:
             raise Wrong("; ".join(left[:4]))
-        return {line for line in lines if line.startswith(("bucket ", "object "))}
+        return {line for line in lines if line.startswith(("bucket ", "object ", "upload ", "part ", "version "))}
 
 
 def template_of(operation, templates):
