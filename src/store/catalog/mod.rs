@@ -337,7 +337,7 @@ pub trait Catalog: Send + Sync {
     ///
     /// # Errors
     /// [`CommitError::NoSuchUpload`], [`CommitError::Condemned`]; [`StoreError::Exists`] if the blob is named already;
-    /// [`StoreError::Unsupported`] for an inline one.
+    /// [`StoreError::Unsupported`] for an inline one, or one of another part.
     fn put_part(&self, part: PartRow) -> Result<Option<Garbage>, CommitError>;
 
     /// Up to `limit` parts of an upload after number `after`, by number.

@@ -1,7 +1,9 @@
 //! The same version under another key, or in another place: its bytes, its label and its dates stay.
 
+use std::collections::HashMap;
+
 use super::Which;
-use crate::id::{BucketId, InstanceId};
+use crate::id::{BlobId, BucketId, InstanceId};
 use crate::store::{BlobRef, Locator, StoreError};
 
 /// Another instance for a version: the data key it has, wrapped anew under a record of its own.
@@ -85,18 +87,23 @@ impl Relocation {
         let mut ids: Vec<_> = new.iter().map(|blob| blob.id).collect();
         ids.sort_unstable();
         let twice = ids.windows(2).any(|pair| pair.first() == pair.last());
-        let added: Vec<_> = new
-            .iter()
-            .filter(|blob| !old.contains(blob))
-            .cloned()
-            .collect();
+        // A row may have ten thousand blobs.
+        let by_id = |blobs: &[BlobRef]| -> HashMap<BlobId, BlobRef> {
+            blobs.iter().map(|blob| (blob.id, blob.clone())).collect()
+        };
+        let (before, after) = (by_id(&old), by_id(&new));
+        let missing =
+            |from: &HashMap<BlobId, BlobRef>, blob: &BlobRef| from.get(&blob.id) != Some(blob);
+        let mut added = new;
+        added.retain(|blob| missing(&before, blob));
+        let mut left = old;
+        left.retain(|blob| missing(&after, blob));
         if twice || added.iter().any(|blob| blob.locator == Locator::Inline) {
             return Err(StoreError::Unsupported(format!(
                 "instance {}: bytes move to blobs of their own, each named once",
                 self.instance
             )));
         }
-        let left = old.into_iter().filter(|blob| !new.contains(blob)).collect();
         Ok(Moves {
             blobs,
             restored,

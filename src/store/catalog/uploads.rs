@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use super::listing::first_key;
 use crate::id::{BucketId, InstanceId};
-use crate::store::BlobRef;
+use crate::store::{BlobRef, Locator, StoreError};
 
 /// A multipart upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,19 @@ pub struct PartRow {
     pub attrs: Vec<u8>,
     /// When it was complete.
     pub modified_ms: u64,
+}
+
+impl PartRow {
+    /// Whether its blob can be that of a part of this number.
+    pub(in crate::store) fn check(&self) -> Result<(), StoreError> {
+        if self.blob.locator == Locator::Inline || self.blob.part != self.part {
+            return Err(StoreError::Unsupported(format!(
+                "part {} of upload {} with a blob that is inline or of part {}",
+                self.part, self.instance, self.blob.part
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// Which uploads to list.

@@ -166,6 +166,15 @@ fn not_as_named(open: &Open) -> Verdict {
         "one byte short is damage",
         matches!(short, Some(StoreError::Damaged(_))),
     )?;
+    let archived = BlobRef {
+        locator: Locator::Archive,
+        ..named(id, 100)
+    };
+    same(
+        "an archive is such a store",
+        &store.open(&archived)?.len(),
+        &100,
+    )?;
     let inline = BlobRef {
         locator: Locator::Inline,
         ..named(id, 100)

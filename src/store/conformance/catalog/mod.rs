@@ -189,6 +189,14 @@ pub fn catalog(factory: &Factory<dyn Catalog>, deadline: Duration) -> Report {
             places::archived,
         ),
         ("older versions move too", places::old_versions),
+        (
+            "of moves, new instances and removals that race nothing is lost or told twice",
+            places::races,
+        ),
+        (
+            "of writes and deletions of a key that race each is kept or garbage",
+            versions::races,
+        ),
     ];
     run(CHECKS, factory, deadline)
 }

@@ -1,5 +1,7 @@
 //! The part of the catalog's suite that is about the same version under another key or in another place.
 
+use std::thread;
+
 use super::{BUCKET, Open, commit, start};
 use crate::id::{BlobId, BucketId, InstanceId, VersionId};
 use crate::store::conformance::{Verdict, Wrong, holds, same};
@@ -315,6 +317,90 @@ pub(super) fn old_versions(open: &Open) -> Verdict {
     same("still hidden", &catalog.object(BUCKET, b"key")?, &None)?;
     catalog.delete_version(BUCKET, b"key", Which::Label(label), None, 9)?;
     same("listed as archived", &place(&*catalog)?, &(true, false))
+}
+
+/// A move, a new instance and a removal of one version at the same time.
+pub(super) fn races(open: &Open) -> Verdict {
+    let catalog = open()?;
+    let writer = start(&*catalog)?;
+    for round in 0..12u8 {
+        let key = vec![round];
+        let first = commit(writer, &key)?;
+        catalog.commit(first.clone())?;
+        let before = catalog.garbage(0, 1000)?.len();
+        let moved = Relocation {
+            bucket: BUCKET,
+            key: key.clone(),
+            which: Which::Null,
+            instance: first.row.instance,
+            expected_facts: first.row.facts.clone(),
+            blobs: Some(copies(&first.row.blobs, Locator::Archive, writer)?),
+            restored: None,
+            facts: b"archived".to_vec(),
+            incarnation: writer,
+            now_ms: 77,
+        };
+        let renewed = Replacement {
+            bucket: BUCKET,
+            key: key.clone(),
+            which: Which::Null,
+            old: first.row.instance,
+            instance: InstanceId::random()?,
+            mode: 3,
+            generation: 2,
+            kms_key_id: Vec::new(),
+            encryption_context: Vec::new(),
+            attrs: vec![9; 30],
+            part_attrs: Vec::new(),
+            incarnation: writer,
+            now_ms: 77,
+        };
+        let (relocation, replacement) = (moved.clone(), renewed.clone());
+        let (relocated, replaced, removed) = thread::scope(|scope| {
+            let relocate = scope.spawn(|| catalog.relocate(relocation).is_ok());
+            let replace = scope.spawn(|| catalog.replace_instance(replacement).is_ok());
+            let removed = match round % 3 {
+                0 => false,
+                _ => catalog
+                    .delete_version(BUCKET, &key, Which::Null, None, 77)
+                    .is_ok(),
+            };
+            (relocate.join(), replace.join(), removed)
+        });
+        let panicked = |_| Wrong("a thread panicked".to_owned());
+        let (relocated, replaced) = (relocated.map_err(panicked)?, replaced.map_err(panicked)?);
+        let mut blobs = first.row.blobs.clone();
+        if relocated {
+            blobs.extend(moved.blobs.clone().unwrap_or_default());
+        }
+        let mut instances = vec![first.row.instance];
+        instances.extend(Some(renewed.instance).filter(|_| replaced));
+        let garbage = catalog.garbage(0, 1000)?;
+        let mut named: Vec<BlobRef> = Vec::new();
+        let mut held: Vec<InstanceId> = Vec::new();
+        for entry in &garbage[before..] {
+            named.extend(entry.blobs.clone());
+            held.extend(entry.instance);
+        }
+        let view = catalog.object(BUCKET, &key)?;
+        same("gone if removed", &view.is_none(), &removed)?;
+        if let Some(view) = view {
+            named.extend(view.row.blobs);
+            held.push(view.row.instance);
+        }
+        let sorted = |mut blobs: Vec<BlobRef>| {
+            blobs.sort_by_key(|blob| blob.id);
+            blobs
+        };
+        same("each blob once", &sorted(named), &sorted(blobs))?;
+        held.sort_unstable();
+        instances.sort_unstable();
+        same("each instance once", &held, &instances)?;
+        for blob in moved.blobs.unwrap_or_default() {
+            same("named if moved", &!catalog.condemn(blob.id)?, &relocated)?;
+        }
+    }
+    Ok(())
 }
 
 type Inline = Vec<(BlobId, Vec<u8>)>;

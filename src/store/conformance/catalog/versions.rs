@@ -1,6 +1,7 @@
 //! The part of the catalog's suite that is about versions.
 
 use std::ops::Bound;
+use std::thread;
 
 use super::{BUCKET, Open, commit, start};
 use crate::id::{BucketId, InstanceId, VersionId};
@@ -487,6 +488,87 @@ pub(super) fn visits(open: &Open) -> Verdict {
         &(page.items.len(), page.rows_visited),
         &(30, 30),
     )
+}
+
+/// Five writers and three deletions of one key, in each state of the bucket.
+pub(super) fn races(open: &Open) -> Verdict {
+    let catalog = open()?;
+    let writer = start(&*catalog)?;
+    for (state, round) in [
+        Versioning::Off,
+        Versioning::Enabled,
+        Versioning::Suspended,
+        Versioning::Enabled,
+        Versioning::Suspended,
+    ]
+    .into_iter()
+    .zip(0..)
+    {
+        catalog.set_versioning(BUCKET, state)?;
+        let key = [round];
+        let commits = (0..5)
+            .map(|_| commit(writer, &key))
+            .collect::<Result<Vec<_>, _>>()?;
+        let labels = (0..3)
+            .map(|_| VersionId::random())
+            .collect::<Result<Vec<_>, _>>()?;
+        let written: Vec<InstanceId> = commits.iter().map(|commit| commit.row.instance).collect();
+        let before = catalog.garbage(0, 1000)?.len();
+        race(&*catalog, &key, commits, &labels)?;
+        let of_key = VersionsQuery {
+            prefix: &key,
+            ..ALL
+        };
+        let versions = walk(&*catalog, &of_key)?;
+        let mut there = Vec::new();
+        for (_, which, _) in &versions {
+            there.extend(shown(&*catalog, &key, *which)?.and_then(|(instance, _)| instance));
+        }
+        let top = versions.first().map(|(_, which, _)| *which);
+        let current = match top {
+            Some(top) => shown(&*catalog, &key, top)?.and_then(|(instance, _)| instance),
+            None => None,
+        };
+        let visible = catalog.object(BUCKET, &key)?;
+        same(
+            "the newest is visible",
+            &visible.map(|view| view.row.instance),
+            &current,
+        )?;
+        let most = if state == Versioning::Enabled { 8 } else { 1 };
+        holds(
+            &format!("{} versions in a bucket that is {state:?}", versions.len()),
+            versions.len() <= most && (state == Versioning::Off || !versions.is_empty()),
+        )?;
+        let garbage = catalog.garbage(0, 1000)?;
+        there.extend(garbage[before..].iter().filter_map(|entry| entry.instance));
+        there.sort_unstable();
+        let mut written = written;
+        written.sort_unstable();
+        same("each instance once, kept or garbage", &there, &written)?;
+    }
+    Ok(())
+}
+
+fn race(catalog: &dyn Catalog, key: &[u8], commits: Vec<Commit>, labels: &[VersionId]) -> Verdict {
+    thread::scope(|scope| {
+        let mut racers = Vec::new();
+        for commit in commits {
+            racers.push(scope.spawn(move || catalog.commit(commit).map(|_| ())));
+        }
+        for label in labels {
+            let delete = move || {
+                let none = Precondition::None;
+                catalog.delete(BUCKET, key, none, *label, 9).map(|_| ())
+            };
+            racers.push(scope.spawn(delete));
+        }
+        racers.into_iter().try_for_each(|racer| {
+            let done = racer.join();
+            let done = done.map_err(|_| Wrong("a thread panicked".to_owned()))?;
+            done.map_err(Wrong::from)
+        })
+    })
 }
 
 const ALL: VersionsQuery<'static> = VersionsQuery {

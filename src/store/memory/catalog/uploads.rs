@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::State;
 use crate::id::{BucketId, InstanceId};
 use crate::store::{
-    BlobRef, CommitError, Garbage, Locator, ObjectRow, PartRow, StoreError, Upload, UploadItem,
-    UploadsPage, UploadsQuery, common_prefix, incarnation_of,
+    BlobRef, CommitError, Garbage, ObjectRow, PartRow, Upload, UploadItem, UploadsPage,
+    UploadsQuery, common_prefix, incarnation_of,
 };
 
 /// An upload with its parts.
@@ -48,9 +48,7 @@ impl State {
     }
 
     pub(super) fn put_part(&mut self, part: PartRow) -> Result<Option<Garbage>, CommitError> {
-        if part.blob.locator == Locator::Inline {
-            return Err(StoreError::Unsupported(String::new()).into());
-        }
+        part.check()?;
         if !self.uploads.contains_key(&part.instance) {
             return Err(CommitError::NoSuchUpload);
         }
@@ -120,12 +118,13 @@ impl State {
         if making.claim != claim {
             return Err(CommitError::NotClaimed);
         }
-        let mut left = making.blobs();
+        let mut left = making.parts.clone();
         for chosen in &row.blobs {
-            let at = left.iter().position(|blob| blob == chosen);
-            left.remove(at.ok_or(CommitError::PartChanged(chosen.part))?);
+            if left.remove(&chosen.part).map(|part| part.blob).as_ref() != Some(chosen) {
+                return Err(CommitError::PartChanged(chosen.part));
+            }
         }
-        Ok(left)
+        Ok(left.into_values().map(|part| part.blob).collect())
     }
 
     pub(super) fn list_uploads(&self, query: &UploadsQuery<'_>) -> UploadsPage {

@@ -2,6 +2,8 @@
 //!
 //! `upload_keys` is the order in which uploads are listed; a row of it names one of `uploads`.
 
+use std::collections::BTreeMap;
+
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
@@ -11,8 +13,8 @@ use crate::store::sqlite::codec;
 use crate::store::sqlite::keys::page;
 use crate::store::sqlite::row::{Fields, Table, blob, int, text};
 use crate::store::{
-    BlobRef, CommitError, Garbage, Locator, ObjectRow, PartRow, StoreError, Upload, UploadItem,
-    UploadsPage, UploadsQuery, after_prefix, common_prefix, incarnation_of,
+    BlobRef, CommitError, Garbage, ObjectRow, PartRow, StoreError, Upload, UploadItem, UploadsPage,
+    UploadsQuery, after_prefix, common_prefix, incarnation_of,
 };
 
 pub(super) const UPLOADS: Table = Table::new(
@@ -93,9 +95,7 @@ pub(super) fn find(
 }
 
 pub(super) fn put_part(db: &Connection, part: &PartRow) -> Result<Option<Garbage>, CommitError> {
-    if part.blob.locator == Locator::Inline {
-        return Err(StoreError::Unsupported(format!("part {} inline", part.part)).into());
-    }
+    part.check()?;
     let upload = UPLOADS.get(db, &[blob(&part.instance.0)], decode)?;
     let upload = upload.ok_or(CommitError::NoSuchUpload)?;
     if !leases::may_commit(db, incarnation_of(part.blob.id))? {
@@ -186,15 +186,18 @@ pub(super) fn complete(
     if last.unwrap_or_default() != claim {
         return Err(CommitError::NotClaimed);
     }
-    let mut left: Vec<BlobRef> = remove(db, bucket, &upload)?;
+    let parts = remove(db, bucket, &upload)?;
+    let mut left: BTreeMap<u32, BlobRef> =
+        parts.into_iter().map(|blob| (blob.part, blob)).collect();
     for chosen in &row.blobs {
-        let at = left.binary_search_by_key(&chosen.part, |left| left.part);
-        let at = at.ok().filter(|at| left.get(*at) == Some(chosen));
-        left.remove(at.ok_or(CommitError::PartChanged(chosen.part))?);
+        if left.remove(&chosen.part).as_ref() != Some(chosen) {
+            return Err(CommitError::PartChanged(chosen.part));
+        }
     }
     if left.is_empty() {
         return Ok(None);
     }
+    let left = left.into_values().collect();
     Ok(garbage::add(db, id, None, left, now_ms).map(Some)?)
 }
 
