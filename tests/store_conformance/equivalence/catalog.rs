@@ -8,7 +8,7 @@ use strongroom::id::{BlobId, BucketId, InstanceId, VersionId};
 use strongroom::store::{
     BlobRef, Bucket, Catalog, Commit, GenerationState, ListQuery, Locator, MemoryCatalog,
     ObjectRow, PartRow, Precondition, Relocation, Replacement, SqliteCatalog, Upload, UploadsQuery,
-    Version, Versioning, VersionsQuery, Which,
+    Version, VersionItem, Versioning, VersionsQuery, Which,
 };
 
 use super::{answer, bucket, bytes, instance};
@@ -42,6 +42,7 @@ enum CatalogStep {
     PutPart(u8, u32, u8, u64),
     Parts(u8, u32, usize),
     Complete(u8, usize, u8, Vec<u32>, u64, Precondition),
+    Claim(u8, usize, u8, bool),
     Abort(u8, usize, u8),
     ListUploads(u8, usize, usize, Option<(u64, u8)>, bool, usize),
     UploadsBefore(u64, Option<(u64, u8)>, usize),
@@ -67,9 +68,10 @@ const KEYS: [&[u8]; 6] = [b"", b"a", b"a/", b"a/b", b"a/b/c", b"b\xff"];
 
 fn catalog_step() -> impl Strategy<Value = CatalogStep> {
     use CatalogStep::*;
-    let b = || 0..2u8;
+    // Most of it happens in one bucket.
+    let b = || prop_oneof![7 => Just(0u8), 1 => Just(1)];
     let n = || 0..8u8;
-    let inc = || 1..4u64;
+    let inc = || prop_oneof![6 => 1..3u64, 1 => Just(3)];
     let time = || 0..100u64;
     let key = || 0..KEYS.len();
     let precondition = prop_oneof![
@@ -99,7 +101,7 @@ fn catalog_step() -> impl Strategy<Value = CatalogStep> {
         1 => number().prop_map(PartAttrs),
         2 => (b(), key(), which(), guess(), 0..2u8, 0..2u8)
             .prop_map(|(b, k, w, n, o, f)| SetFacts(b, k, w, n, o, f)),
-        4 => (b(), key(), which(), proptest::option::of(0..2u8))
+        2 => (b(), key(), which(), proptest::option::of(0..2u8))
             .prop_map(|(b, k, w, f)| DeleteVersion(b, k, w, f)),
         4 => (b(), key(), key(), proptest::option::of(which()), any::<bool>(), 0..4usize)
             .prop_map(|(b, p, f, a, d, l)| ListVersions(b, p, f, a, d, l)),
@@ -109,12 +111,13 @@ fn catalog_step() -> impl Strategy<Value = CatalogStep> {
             .prop_map(|(b, k, w, n, m, r, i)| Relocate(b, k, w, n, m, r, i)),
     ];
     let uploads = prop_oneof![
-        4 => (b(), key(), number(), inc()).prop_map(|(b, k, n, i)| CreateUpload(b, k, n, i)),
+        8 => (b(), key(), number(), inc()).prop_map(|(b, k, n, i)| CreateUpload(b, k, n, i)),
         1 => (b(), key(), number()).prop_map(|(b, k, n)| Upload(b, k, n)),
-        6 => (number(), 1..4u32, number(), inc()).prop_map(|(n, p, d, i)| PutPart(n, p, d, i)),
+        9 => (number(), 1..4u32, number(), inc()).prop_map(|(n, p, d, i)| PutPart(n, p, d, i)),
         1 => (number(), 0..3u32, 0..3usize).prop_map(|(n, a, l)| Parts(n, a, l)),
-        4 => (b(), key(), number(), vec(1..4u32, 0..3), inc(), condition())
+        4 => (b(), key(), number(), vec(1..4u32, 0..4), inc(), condition())
             .prop_map(|(b, k, n, p, i, c)| Complete(b, k, n, p, i, c)),
+        2 => (b(), key(), number(), any::<bool>()).prop_map(|(b, k, n, o)| Claim(b, k, n, o)),
         2 => (b(), key(), number()).prop_map(|(b, k, n)| Abort(b, k, n)),
         3 => (b(), key(), key(), begun(), any::<bool>(), 0..4usize)
             .prop_map(|(b, p, f, a, d, l)| ListUploads(b, p, f, a, d, l)),
@@ -214,18 +217,16 @@ fn do_catalog_step(catalog: &dyn Catalog, step: &CatalogStep) -> String {
             answer(catalog.commit(commit(*b, *key, *number, *incarnation, *precondition)))
         }
         Object(b, key) => answer(catalog.object(bucket(*b), KEYS[*key])),
-        Version(b, key, which) => answer(catalog.version(bucket(*b), KEYS[*key], *which)),
+        Version(b, key, which) => {
+            let known = known(catalog, *b, *key, *which, None);
+            let view = answer(catalog.version(bucket(*b), &known.0, known.1));
+            let guessed = answer(catalog.version(bucket(*b), KEYS[*key], *which));
+            format!("{view} {} {guessed}", answer(catalog.part_attrs(known.2)))
+        }
         PartAttrs(number) => answer(catalog.part_attrs(instance(*number))),
         SetFacts(b, key, which, guess, old, new) => {
-            let (found, _) = known(catalog, *b, *key, *which, *guess);
-            answer(catalog.set_facts(
-                bucket(*b),
-                KEYS[*key],
-                *which,
-                found,
-                &bytes(*old),
-                &bytes(*new),
-            ))
+            let (key, which, found, _) = known(catalog, *b, *key, *which, *guess);
+            answer(catalog.set_facts(bucket(*b), &key, which, found, &bytes(*old), &bytes(*new)))
         }
         SetVersioning(b, versioning) => answer(catalog.set_versioning(bucket(*b), *versioning)),
         Delete(b, key, precondition, label) => answer(catalog.delete(
@@ -237,7 +238,8 @@ fn do_catalog_step(catalog: &dyn Catalog, step: &CatalogStep) -> String {
         )),
         DeleteVersion(b, key, which, facts) => {
             let facts = facts.map(bytes);
-            answer(catalog.delete_version(bucket(*b), KEYS[*key], *which, facts.as_deref(), 7))
+            let (key, which, ..) = known(catalog, *b, *key, *which, None);
+            answer(catalog.delete_version(bucket(*b), &key, which, facts.as_deref(), 7))
         }
         ListVersions(b, prefix, from, after, folded, limit) => {
             let query = VersionsQuery {
@@ -286,13 +288,17 @@ fn do_catalog_step(catalog: &dyn Catalog, step: &CatalogStep) -> String {
             let all = catalog.parts(instance, 0, 9).unwrap_or_default();
             let chosen = all.into_iter().filter(|row| parts.contains(&row.part));
             whole.row.blobs = chosen.map(|row| row.blob).collect();
-            if parts.len() > 1 && parts[0] == parts[1] {
+            if parts.len() > 2 && parts[0] == parts[1] {
                 whole.row.blobs.push(file(*number, *incarnation));
             }
             whole.inline = Vec::new();
             whole.part_attrs = bytes(*number);
-            whole.completes = Some(Vec::new());
+            whole.completes = Some(claim(*number % 8 == 7));
             answer(catalog.commit(whole))
+        }
+        Claim(b, key, number, other) => {
+            let (bucket, key, instance) = making(catalog, *b, *key, *number);
+            answer(catalog.claim_upload(bucket, &key, instance, &claim(*other)))
         }
         Abort(b, key, number) => {
             let (bucket, key, instance) = making(catalog, *b, *key, *number);
@@ -318,11 +324,11 @@ fn do_catalog_step(catalog: &dyn Catalog, step: &CatalogStep) -> String {
             answer(catalog.uploads_before(*date, after, *limit))
         }
         Replace(b, key, which, guess, number, incarnation) => {
-            let (old, _) = known(catalog, *b, *key, *which, *guess);
+            let (key, which, old, _) = known(catalog, *b, *key, *which, *guess);
             answer(catalog.replace_instance(Replacement {
                 bucket: bucket(*b),
-                key: KEYS[*key].to_vec(),
-                which: *which,
+                key,
+                which,
                 old,
                 instance: instance(*number),
                 mode: 3,
@@ -336,7 +342,7 @@ fn do_catalog_step(catalog: &dyn Catalog, step: &CatalogStep) -> String {
             }))
         }
         Relocate(b, key, which, guess, blobs, restored, incarnation) => {
-            let (instance, expected_facts) = known(catalog, *b, *key, *which, *guess);
+            let (key, which, instance, expected_facts) = known(catalog, *b, *key, *which, *guess);
             let place = |numbers: &Option<Vec<u8>>, locator: &Locator| {
                 let place = |number: &u8| BlobRef {
                     locator: locator.clone(),
@@ -346,8 +352,8 @@ fn do_catalog_step(catalog: &dyn Catalog, step: &CatalogStep) -> String {
             };
             answer(catalog.relocate(Relocation {
                 bucket: bucket(*b),
-                key: KEYS[*key].to_vec(),
-                which: *which,
+                key,
+                which,
                 instance,
                 expected_facts,
                 blobs: place(blobs, &Locator::Archive),
@@ -377,6 +383,11 @@ fn do_catalog_step(catalog: &dyn Catalog, step: &CatalogStep) -> String {
     }
 }
 
+/// One of two claims on an upload; the first is what an upload has that was never claimed.
+fn claim(other: bool) -> Vec<u8> {
+    if other { bytes(1) } else { Vec::new() }
+}
+
 fn bound(from: usize) -> Bound<&'static [u8]> {
     if from.is_multiple_of(3) {
         Bound::Excluded(KEYS[from])
@@ -385,18 +396,36 @@ fn bound(from: usize) -> Bound<&'static [u8]> {
     }
 }
 
-/// Instance and facts of a version, or the instance that is guessed.
+/// A version that there is, mostly: its key, what it is found as, its instance and its facts; else what is guessed.
 fn known(
     catalog: &dyn Catalog,
     b: u8,
     key: usize,
     which: Which,
     guess: Option<u8>,
-) -> (InstanceId, Vec<u8>) {
-    let view = catalog.version(bucket(b), KEYS[key], which).ok().flatten();
-    match (guess, view.map(|view| view.version)) {
-        (None, Some(Version::Object(object))) => (object.row.instance, object.row.facts),
-        (guess, _) => (instance(guess.unwrap_or(0)), bytes(0)),
+) -> (Vec<u8>, Which, InstanceId, Vec<u8>) {
+    let query = VersionsQuery {
+        bucket: bucket(b),
+        prefix: b"",
+        from: Bound::Unbounded,
+        after: None,
+        delimiter: None,
+        limit: 20,
+    };
+    let all = catalog.list_versions(&query).map(|page| page.items);
+    let all = all.unwrap_or_default();
+    // As good as at random.
+    let number = key + usize::from(guess.unwrap_or(0)) + usize::from(which == Which::Current);
+    let (key, which) = match all.get(number % all.len().max(1)) {
+        Some(VersionItem::Version(version)) if guess.is_none() => {
+            (version.key().to_vec(), version.which())
+        }
+        _ => (KEYS[key].to_vec(), which),
+    };
+    let view = catalog.version(bucket(b), &key, which).ok().flatten();
+    match view.map(|view| view.version) {
+        Some(Version::Object(object)) => (key, which, object.row.instance, object.row.facts),
+        _ => (key, which, instance(guess.unwrap_or(0)), bytes(0)),
     }
 }
 
@@ -491,13 +520,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn sqlite_catalog_answers_as_the_model_does(steps in vec(catalog_step(), 1..140)) {
+    fn sqlite_catalog_answers_as_the_model_does(steps in vec(catalog_step(), 40..160)) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("catalog.db");
         let model = MemoryCatalog::new().unwrap();
         let mut store = Some(SqliteCatalog::open(&path).unwrap());
         let begin = [
             CatalogStep::CreateBucket(0, 0),
+            CatalogStep::CreateBucket(1, 1),
             CatalogStep::Register(50),
             CatalogStep::Register(60),
         ];

@@ -47,10 +47,9 @@ pub(super) fn begun(open: &Open) -> Verdict {
     same("since", &garbage.since_ms, &again.modified_ms)?;
     parts[0] = again;
     parts.sort_by_key(|part| part.part);
-    let taken = catalog.put_part(PartRow {
-        part: 8,
-        ..parts[0].clone()
-    });
+    let mut taken = parts[0].clone();
+    (taken.part, taken.blob.part) = (8, 8);
+    let taken = catalog.put_part(taken);
     holds(
         "a blob is named once",
         matches!(taken, Err(CommitError::Store(StoreError::Exists(_)))),
