@@ -22,6 +22,7 @@ help:
 	@echo "make bench         measure the library"
 	@echo "make constant-time look for times and branches that depend on secrets"
 	@echo "make fuzz          five minutes of made-up segments (needs nightly and cargo-fuzz)"
+	@echo "make bench-peers   measure beside other libraries and cp, and print the table of targets"
 	@echo "make tour          run the README's tour and compare what it prints"
 	@echo "make using         the same with docs/USING.md: every client, every mode"
 	@echo "make crash         kill and fail every system call of the write path, in full"
@@ -82,6 +83,9 @@ fuzz:
 
 bench:
 	cargo bench --all-features
+
+bench-peers: build
+	cargo run --release --package bench-peers
 
 bench-smoke:
 	cargo bench --workspace --all-features $(CARGO_SERVER_FLAGS) --bench '*' -- --test

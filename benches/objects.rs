@@ -24,6 +24,7 @@ fn main() {
         .configure_from_args();
     one_object(&mut criterion);
     many_objects(&mut criterion);
+    ranges(&mut criterion);
     files(&mut criterion);
     criterion.final_summary();
 }
@@ -65,6 +66,40 @@ fn many_objects(criterion: &mut Criterion) {
             black_box(seal(&key, Suite::Cbc64Gmac, plain, blob));
         });
     });
+    group.finish();
+}
+
+/// Ranges out of the middle of one object of 16 MiB, keys ready; each opens the segments it touches.
+fn ranges(criterion: &mut Criterion) {
+    const LEN: usize = 16 << 20;
+    const MIDDLE: usize = LEN / 2;
+    let mut group = criterion.benchmark_group("range");
+    let (key, plain) = (data_key(), paint(LEN));
+    let mut blob = vec![0; sealed_room(LEN)];
+    let sealed = seal(&key, Suite::Cbc64Gmac, &plain, &mut blob);
+    let blob = &blob[..sealed];
+    let mut opener = BlobOpener::new(&key, blob, sealed as u64, None).unwrap();
+    opener
+        .prove_length(&blob[usizes(opener.final_segment())])
+        .unwrap();
+    for (name, range) in [
+        ("1 byte", MIDDLE..MIDDLE + 1),
+        ("one segment", MIDDLE..MIDDLE + (64 << 10)),
+        ("64 KiB across two", MIDDLE + 100..MIDDLE + 100 + (64 << 10)),
+        ("1 MiB", MIDDLE..MIDDLE + (1 << 20)),
+    ] {
+        let wanted = range.start as u64..range.end as u64;
+        let mut out = vec![0; opener.plan(wanted.clone()).unwrap().room()];
+        let mut read = || {
+            let plan = opener.plan(black_box(wanted.clone())).unwrap();
+            let sealed = &blob[usizes(plan.bytes())];
+            opener.open_into(&plan, sealed, &mut out).unwrap()
+        };
+        assert_eq!(read(), range.len());
+        group.throughput(Throughput::Bytes(range.len() as u64));
+        group.bench_function(name, |bench| bench.iter(&mut read));
+        assert!(out[..range.len()] == plain[range], "{name}");
+    }
     group.finish();
 }
 

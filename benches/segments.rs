@@ -59,6 +59,46 @@ fn segments(c: &mut Criterion) {
     }
 }
 
+/// Final segments, of which each has a size of its own, by backend.
+fn sizes(c: &mut Criterion) {
+    let dk = Secret::random().unwrap();
+    let plain: Vec<u8> = (0..=250).cycle().take(SEGMENT_LEN).collect();
+    for &backend in Backend::available() {
+        let suite = Suite::Cbc64Gmac;
+        let (seal, header) = SealKeys::create_on(backend, &dk, suite, 0, Salt([3; 32])).unwrap();
+        let (open, _) = OpenKeys::open_on(backend, &dk, &header).unwrap();
+        for len in [16, 256, 1024, 4096, 16_384, SEGMENT_LEN - 1] {
+            let mut group = c.benchmark_group(format!("{}/{len}B", backend.name()));
+            group.throughput(Throughput::Bytes(len as u64));
+            let plain = &plain[..len];
+            let mut sealed = vec![0; len + 2 * TAG_LEN];
+            let mut opened = vec![0; len + TAG_LEN];
+            group.bench_function("seal", |b| {
+                b.iter(|| {
+                    let out = black_box(&mut sealed);
+                    seal.seal_segment(7, true, black_box(plain), out).unwrap()
+                });
+            });
+            let end = seal.seal_segment(7, true, plain, &mut sealed).unwrap();
+            group.bench_function("open", |b| {
+                b.iter(|| {
+                    let out = black_box(&mut opened);
+                    open.open_segment(7, true, black_box(&sealed[..end]), out)
+                        .unwrap()
+                });
+            });
+            let got = open
+                .open_segment(7, true, &sealed[..end], &mut opened)
+                .unwrap();
+            assert!(
+                opened[..got] == *plain,
+                "{len} bytes open to what was sealed"
+            );
+            group.finish();
+        }
+    }
+}
+
 /// A whole object of 1 KiB under a data key of its own: keys derived and expanded, committed, sealed
 /// and wiped. The data key and the salt are given: the kernel's random source is not part of it.
 fn small_objects(c: &mut Criterion) {
@@ -96,5 +136,5 @@ fn small_objects(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, segments, small_objects);
+criterion_group!(benches, segments, sizes, small_objects);
 criterion_main!(benches);
