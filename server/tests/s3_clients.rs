@@ -19,6 +19,11 @@ fn every_row_about_versions_holds() {
 }
 
 #[test]
+fn every_row_about_policies_holds() {
+    run("test_contract_policy");
+}
+
+#[test]
 fn every_row_about_forms_holds() {
     run("test_contract_post");
 }
