@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 
 use super::checksums::BodyChecks;
 use super::errors::{error, from_vault};
+use super::unframe::UnframeError;
 use crate::listener::body::BodyError;
 use crate::metrics::Metrics;
 
@@ -177,6 +178,21 @@ fn body_error(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> S3Erro
                 S3ErrorCode::EntityTooLarge,
                 "Your proposed upload exceeds the maximum allowed size",
             );
+        }
+        match cause.downcast_ref() {
+            Some(UnframeError::Mismatch) => {
+                return error(
+                    S3ErrorCode::BadDigest,
+                    "The checksum behind the body did not match the calculated checksum.",
+                );
+            }
+            Some(UnframeError::Missing) => {
+                return error(
+                    S3ErrorCode::InvalidRequest,
+                    "The request contained trailing data that was not well-formed or did not conform to our published schema.",
+                );
+            }
+            Some(UnframeError::Malformed) | None => {}
         }
         if let Some(UploadStreamError::Sha256Mismatch) = cause.downcast_ref() {
             return super::errors::custom(

@@ -32,6 +32,7 @@ mod tagging;
 mod tags;
 #[cfg(test)]
 mod testing;
+mod unframe;
 mod version;
 mod versioning;
 mod wire;

@@ -11,6 +11,7 @@ use s3s::{Body, HttpError, S3ErrorCode};
 
 use super::errors::{DETAIL, MALFORMED_XML, error, escape};
 use super::sse;
+use super::unframe::unframed;
 use crate::listener::ConnInfo;
 use crate::service::Facts;
 
@@ -47,11 +48,15 @@ impl Wire {
             .extensions()
             .get::<ConnInfo>()
             .is_some_and(|conn| conn.tls);
-        let mut response = match refuse(tls, request.headers(), request.uri()) {
-            Some(refusal) => refusal
+        let request = match refuse(tls, request.headers(), request.uri()) {
+            Some(refusal) => Err(refusal),
+            None => unframed(request),
+        };
+        let mut response = match request {
+            Ok(request) => self.inner.call(request).await?,
+            Err(refusal) => refusal
                 .to_http_response()
                 .map_err(|cause| HttpError::from_std_error(Box::new(cause)))?,
-            None => self.inner.call(request).await?,
         };
         if response.status().is_client_error() || response.status().is_server_error() {
             response = complete_error(response, &method, &path, &id).await;

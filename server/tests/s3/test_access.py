@@ -48,14 +48,6 @@ class Case(unittest.TestCase):
         main.create_bucket(Bucket=self.bucket)
 
     def put(self, key, client=None, **more):
-        if client is nobody:
-            # boto3 would send it in chunks, which are for signed requests.
-            reply = raw.request(daemon, "PUT", f"/{self.bucket}/{key}", body=b"x", sign=False)
-            if reply.status != 200:
-                raise ClientError(
-                    {"Error": reply.error(), "ResponseMetadata": {"HTTPStatusCode": reply.status}}, "PutObject"
-                )
-            return reply
         return (client or main).put_object(Bucket=self.bucket, Key=key, Body=b"x", **more)
 
     def get(self, key, client=None, **more):
@@ -382,6 +374,73 @@ class Policies(Case):
         self.refused(self.put, "b", alt, ACL="public-read")
 
 
+class TagsAndVersions(Case):
+    def test_tags_of_the_object_that_is_there(self):
+        for key, value in (("open", "yes"), ("closed", "no")):
+            self.put(key, Tagging=f"public={value}")
+        condition = {"StringEquals": {"s3:ExistingObjectTag/public": "yes"}}
+        self.policy(self.statement(action="s3:GetObject", condition=condition))
+        self.get("open", nobody)
+        self.refused(self.get, "closed", nobody)
+        self.refused(self.get, "none", nobody)
+        tags = {"TagSet": [{"Key": "public", "Value": "yes"}]}
+        main.put_object_tagging(Bucket=self.bucket, Key="closed", Tagging=tags)
+        self.get("closed", nobody)
+
+    def test_tags_of_the_request_by_header_and_by_body(self):
+        condition = {"StringEquals": {"s3:RequestObjectTag/public": "yes"}}
+        self.policy(
+            self.statement(
+                action=["s3:PutObject", "s3:PutObjectTagging"], principal={"AWS": "alt"}, condition=condition
+            )
+        )
+        self.put("a", alt, Tagging="public=yes&x=y")
+        self.refused(self.put, "b", alt)
+        self.refused(self.put, "b", alt, Tagging="public=no")
+
+        def tag(value):
+            tags = {"TagSet": [{"Key": "public", "Value": value}]}
+            alt.put_object_tagging(Bucket=self.bucket, Key="a", Tagging=tags)
+
+        tag("yes")
+        self.refused(tag, "no")
+        condition = {"ForAllValues:StringEquals": {"s3:RequestObjectTagKeys": ["public", "other"]}}
+        self.policy(self.statement(action="s3:*", principal={"AWS": "alt"}, condition=condition))
+        self.put("c", alt, Tagging="public=no")
+        self.refused(self.put, "d", alt, Tagging="public=no&secret=1")
+
+    def test_versions_have_actions_and_acls_of_their_own(self):
+        main.put_bucket_versioning(Bucket=self.bucket, VersioningConfiguration={"Status": "Enabled"})
+        old = self.put("a")["VersionId"]
+        new = self.put("a")["VersionId"]
+        self.policy(self.statement(action="s3:GetObject", principal={"AWS": "alt"}))
+        self.get("a", alt)
+        self.refused(self.get, "a", alt, VersionId=old)
+        main.delete_bucket_policy(Bucket=self.bucket)
+        main.put_object_acl(Bucket=self.bucket, Key="a", VersionId=old, ACL="public-read")
+        self.get("a", nobody, VersionId=old)
+        self.refused(self.get, "a", nobody)
+        self.refused(self.get, "a", nobody, VersionId=new)
+        self.policy(self.statement("Deny", "s3:DeleteObjectVersion"))
+        main.delete_object(Bucket=self.bucket, Key="a")
+        self.refused(main.delete_object, Bucket=self.bucket, Key="a", VersionId=old)
+
+    def test_bypassing_a_retention_is_an_action(self):
+        locked = self.bucket + "-locked"
+        main.create_bucket(Bucket=locked, ObjectLockEnabledForBucket=True)
+        until = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": "2099-01-01T00:00:00Z"}
+        version = main.put_object(Bucket=locked, Key="a", Body=b"x", **until)["VersionId"]
+        deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:BypassGovernanceRetention"}
+        deny["Resource"] = f"arn:aws:s3:::{locked}/*"
+        document = {"Version": "2012-10-17", "Statement": deny}
+        main.put_bucket_policy(Bucket=locked, Policy=json.dumps(document))
+        which = {"Bucket": locked, "Key": "a", "VersionId": version}
+        self.refused(main.delete_object, BypassGovernanceRetention=True, **which)
+        main.delete_bucket_policy(Bucket=locked)
+        self.refused(main.delete_object, **which)
+        main.delete_object(BypassGovernanceRetention=True, **which)
+
+
 class Acls(Case):
     def grants(self, client, **more):
         acl = client.get_object_acl(Bucket=self.bucket, **more) if more else client.get_bucket_acl(Bucket=self.bucket)
@@ -526,6 +585,28 @@ class Acls(Case):
         self.put("d", nobody)
         self.assertEqual(self.grants(main, Key="d")[0], canonical(main))
         main.delete_object(Bucket=self.bucket, Key="a")
+
+    def test_what_nobody_signed_may_come_in_chunks_and_is_checked(self):
+        main.put_bucket_acl(Bucket=self.bucket, ACL="public-read-write")
+        body = os.urandom(200_000)
+        # boto3 sends this as aws-chunked with a checksum behind it.
+        nobody.put_object(Bucket=self.bucket, Key="a", Body=body, ChecksumAlgorithm="SHA256")
+        self.assertEqual(self.get("a"), body)
+        headers = {
+            "x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+            "x-amz-decoded-content-length": "3",
+            "x-amz-trailer": "x-amz-checksum-crc32",
+        }
+        for trailer, code in (("x-amz-checksum-crc32:NSRBwg==", None), ("x-amz-checksum-crc32:AAAAAA==", "BadDigest")):
+            framed = f"3\r\nabc\r\n0\r\n{trailer}\r\n\r\n".encode()
+            reply = raw.request(daemon, "PUT", f"/{self.bucket}/b", headers, framed, sign=False)
+            self.assertEqual(reply.status, 400 if code else 200)
+            if code:
+                self.assertEqual(reply.error()["Code"], code)
+        self.assertEqual(self.get("b"), b"abc")
+        headers["x-amz-content-sha256"] = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+        reply = raw.request(daemon, "PUT", f"/{self.bucket}/c", headers, framed, sign=False)
+        self.assertEqual(reply.status, 501)
 
     def test_an_overwrite_takes_the_old_acl_away(self):
         self.put("a", ACL="public-read")

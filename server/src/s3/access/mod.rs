@@ -224,10 +224,10 @@ impl Access {
             &self.state.settings.region,
         );
         if principal.user.is_none() && asks.header("x-amz-content-sha256").is_some_and(is_framed) {
-            // The protocol crate takes the frames of signed bodies off, and of no others.
+            // Frames of another kind than unsigned bodies have: nobody would take them off.
             return Err(error(
                 S3ErrorCode::NotImplemented,
-                "A body in chunks (aws-chunked) is taken from signed requests only",
+                "A body in signed chunks is taken from signed requests only",
             ));
         }
         let needs = operations::needs(&asks)?;
