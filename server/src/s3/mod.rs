@@ -12,7 +12,9 @@ mod buckets;
 mod checksums;
 mod conditions;
 mod copy;
+mod cors;
 mod delete;
+mod digest;
 mod documents;
 mod encryption;
 mod errors;
@@ -35,6 +37,7 @@ mod testing;
 mod unframe;
 mod version;
 mod versioning;
+mod unset;
 mod wire;
 mod write_facts;
 
@@ -77,13 +80,15 @@ pub(crate) fn service(state: Arc<AppState>) -> Result<Wire, DomainError> {
         // Other hosts, addresses among them, go on meaning path-style.
         builder.set_host(SingleDomain::new(domain)?.with_cname_fallback(false));
     }
-    builder.set_access(access::Access { state });
+    builder.set_access(access::Access {
+        state: Arc::clone(&state),
+    });
     let mut config = S3Config::default();
     config.xml_max_body_size = 2 << 20;
     config.aws_chunked_stream_max_chunk_size = 16 << 20;
     config.form_max_fields_size = 1 << 20;
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    Ok(Wire::new(builder.build()))
+    Ok(Wire::new(builder.build(), state))
 }
 
 /// Opens a bucket for plain objects, or closes it: an operator's decision, which no S3 request makes.
@@ -164,6 +169,9 @@ operations! {
     put_bucket_lifecycle_configuration: lifecycle_config, PutBucketLifecycleConfigurationInput => PutBucketLifecycleConfigurationOutput;
     get_bucket_lifecycle_configuration: lifecycle_config, GetBucketLifecycleConfigurationInput => GetBucketLifecycleConfigurationOutput;
     delete_bucket_lifecycle: lifecycle_config, DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput;
+    put_bucket_cors: cors, PutBucketCorsInput => PutBucketCorsOutput;
+    get_bucket_cors: cors, GetBucketCorsInput => GetBucketCorsOutput;
+    delete_bucket_cors: cors, DeleteBucketCorsInput => DeleteBucketCorsOutput;
     put_bucket_tagging: settings, PutBucketTaggingInput => PutBucketTaggingOutput;
     get_bucket_tagging: settings, GetBucketTaggingInput => GetBucketTaggingOutput;
     delete_bucket_tagging: settings, DeleteBucketTaggingInput => DeleteBucketTaggingOutput;
@@ -183,4 +191,21 @@ operations! {
     get_bucket_acl: sharing, GetBucketAclInput => GetBucketAclOutput;
     put_object_acl: sharing, PutObjectAclInput => PutObjectAclOutput;
     get_object_acl: sharing, GetObjectAclInput => GetObjectAclOutput;
+    get_bucket_logging: unset, GetBucketLoggingInput => GetBucketLoggingOutput;
+    put_bucket_logging: unset, PutBucketLoggingInput => PutBucketLoggingOutput;
+    get_bucket_notification_configuration: unset, GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput;
+    put_bucket_notification_configuration: unset, PutBucketNotificationConfigurationInput => PutBucketNotificationConfigurationOutput;
+    get_bucket_accelerate_configuration: unset, GetBucketAccelerateConfigurationInput => GetBucketAccelerateConfigurationOutput;
+    get_bucket_website: unset, GetBucketWebsiteInput => GetBucketWebsiteOutput;
+    delete_bucket_website: unset, DeleteBucketWebsiteInput => DeleteBucketWebsiteOutput;
+    get_bucket_replication: unset, GetBucketReplicationInput => GetBucketReplicationOutput;
+    delete_bucket_replication: unset, DeleteBucketReplicationInput => DeleteBucketReplicationOutput;
+    list_bucket_analytics_configurations: unset, ListBucketAnalyticsConfigurationsInput => ListBucketAnalyticsConfigurationsOutput;
+    get_bucket_analytics_configuration: unset, GetBucketAnalyticsConfigurationInput => GetBucketAnalyticsConfigurationOutput;
+    list_bucket_inventory_configurations: unset, ListBucketInventoryConfigurationsInput => ListBucketInventoryConfigurationsOutput;
+    get_bucket_inventory_configuration: unset, GetBucketInventoryConfigurationInput => GetBucketInventoryConfigurationOutput;
+    list_bucket_metrics_configurations: unset, ListBucketMetricsConfigurationsInput => ListBucketMetricsConfigurationsOutput;
+    get_bucket_metrics_configuration: unset, GetBucketMetricsConfigurationInput => GetBucketMetricsConfigurationOutput;
+    list_bucket_intelligent_tiering_configurations: unset, ListBucketIntelligentTieringConfigurationsInput => ListBucketIntelligentTieringConfigurationsOutput;
+    get_bucket_intelligent_tiering_configuration: unset, GetBucketIntelligentTieringConfigurationInput => GetBucketIntelligentTieringConfigurationOutput;
 }

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use s3s::service::S3Service;
-use s3s::{Body, HttpError, S3ErrorCode};
+use s3s::{Body, HttpError, S3Error, S3ErrorCode};
 
 use super::errors::{DETAIL, MALFORMED_XML, error, escape};
-use super::sse;
 use super::unframe::unframed;
+use super::{AppState, cors, digest, sse};
 use crate::listener::ConnInfo;
 use crate::service::Facts;
 
@@ -25,11 +25,12 @@ const SCHEMA: &str = " xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"";
 #[derive(Clone)]
 pub(crate) struct Wire {
     inner: S3Service,
+    state: Arc<AppState>,
 }
 
 impl Wire {
-    pub(super) fn new(inner: S3Service) -> Self {
-        Self { inner }
+    pub(super) fn new(inner: S3Service, state: Arc<AppState>) -> Self {
+        Self { inner, state }
     }
 
     /// Answers one request.
@@ -48,20 +49,28 @@ impl Wire {
             .extensions()
             .get::<ConnInfo>()
             .is_some_and(|conn| conn.tls);
+        let target = Target::of(&request, self.state.settings.domain.as_deref());
+        let origin = sse::header(request.headers(), ORIGIN.as_str()).map(str::to_owned);
         let request = match refuse(tls, request.headers(), request.uri()) {
             Some(refusal) => Err(refusal),
             None => unframed(request),
         };
         let mut response = match request {
-            Ok(request) => self.inner.call(request).await?,
-            Err(refusal) => refusal
-                .to_http_response()
-                .map_err(|cause| HttpError::from_std_error(Box::new(cause)))?,
+            Ok(request) if method == Method::OPTIONS => self.preflight(&target, request).await?,
+            Ok(request) => self.compared(request).await?,
+            Err(refusal) => worded(refusal)?,
         };
         if response.status().is_client_error() || response.status().is_server_error() {
             response = complete_error(response, &method, &path, &id).await;
         } else {
             name_schema(&mut response);
+        }
+        response = with_control_characters(response);
+        if let (Some(origin), Some(bucket)) = (origin, &target.bucket)
+            && method != Method::OPTIONS
+        {
+            let allowed = cors::on_reply(&self.state, bucket, &origin, method.as_str()).await;
+            response.headers_mut().extend(allowed);
         }
         let headers = response.headers_mut();
         headers.remove(DETAIL);
@@ -70,10 +79,112 @@ impl Wire {
         }
         Ok(response)
     }
+
+    /// Passes the request on; a body that is not what its digests announce is the answer.
+    async fn compared(&self, request: Request<Body>) -> Result<Response<Body>, HttpError> {
+        let (parts, body) = request.into_parts();
+        match digest::compared(&parts.method, &parts.uri, &parts.headers, body) {
+            Ok((body, refused)) => {
+                let answer = self.inner.call(Request::from_parts(parts, body)).await?;
+                match refused.and_then(|refused| refused.take()) {
+                    Some(refusal) => worded(refusal),
+                    None => Ok(answer),
+                }
+            }
+            Err(refusal) => worded(refusal),
+        }
+    }
+
+    async fn preflight(
+        &self,
+        target: &Target,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, HttpError> {
+        if let Some(facts) = request.extensions().get::<Arc<Facts>>() {
+            facts.set_operation("Preflight");
+        }
+        let bucket = target.bucket.as_deref();
+        match cors::preflight(&self.state, bucket, target.is_object, request.headers()).await {
+            Ok(headers) => {
+                let mut response = Response::new(Body::empty());
+                *response.headers_mut() = headers;
+                Ok(response)
+            }
+            Err(refusal) => worded(refusal),
+        }
+    }
+}
+
+/// What a request is about, as far as it matters before it is interpreted.
+struct Target {
+    bucket: Option<String>,
+    is_object: bool,
+}
+
+impl Target {
+    /// The bucket of the host's name below `domain`, or of the path.
+    fn of<B>(request: &Request<B>, domain: Option<&str>) -> Self {
+        let path = request.uri().path().trim_start_matches('/');
+        let host = sse::header(request.headers(), HOST.as_str()).unwrap_or_default();
+        let host = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        let by_name = domain
+            .and_then(|domain| host.strip_suffix(domain))
+            .and_then(|rest| rest.strip_suffix('.'));
+        let (bucket, key) = match by_name {
+            Some(bucket) => (bucket, path),
+            None => path.split_once('/').unwrap_or((path, "")),
+        };
+        Self {
+            bucket: Some(bucket.to_owned()).filter(|bucket| !bucket.is_empty()),
+            is_object: !key.is_empty(),
+        }
+    }
+}
+
+/// An error as a reply.
+fn worded(refusal: S3Error) -> Result<Response<Body>, HttpError> {
+    refusal
+        .to_http_response()
+        .map_err(|cause| HttpError::from_std_error(Box::new(cause)))
+}
+
+/// Keys may hold characters that XML 1.0 cannot, or that its readers change. As the service does,
+/// they are written as references: the protocol crate writes them as they are, and only there.
+fn with_control_characters(response: Response<Body>) -> Response<Body> {
+    let is_xml = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/xml"));
+    let Some(bytes) = response.body().bytes().filter(|_| is_xml) else {
+        return response;
+    };
+    if !bytes.iter().any(|byte| needs_reference(*byte)) {
+        return response;
+    }
+    let mut whole = Vec::with_capacity(bytes.len() + 64);
+    for byte in &bytes {
+        if needs_reference(*byte) {
+            whole.extend_from_slice(format!("&#x{byte:X};").as_bytes());
+        } else {
+            whole.push(*byte);
+        }
+    }
+    let (mut parts, _) = response.into_parts();
+    if parts.headers.contains_key(CONTENT_LENGTH) {
+        parts
+            .headers
+            .insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
+    }
+    Response::from_parts(parts, Body::from(Bytes::from(whole)))
+}
+
+/// Control characters but for line feed and tab.
+fn needs_reference(byte: u8) -> bool {
+    byte < 0x20 && byte != b'\n' && byte != b'\t'
 }
 
 /// Rules that hold before anything of the request is interpreted.
-fn refuse(tls: bool, headers: &HeaderMap, uri: &Uri) -> Option<s3s::S3Error> {
+fn refuse(tls: bool, headers: &HeaderMap, uri: &Uri) -> Option<S3Error> {
     let query = uri.query().unwrap_or_default().to_ascii_lowercase();
     if query.split('&').any(|pair| {
         let name = pair.split('=').next().unwrap_or_default();
@@ -238,6 +349,38 @@ mod tests {
         for other in ["", "<", "<?xml", "text", "<A/>"] {
             assert_eq!(with(other), None);
         }
+    }
+
+    #[test]
+    fn control_characters_of_a_key_are_written_as_references() {
+        let reply = |kind: &'static str, text: &'static str| {
+            let mut response = Response::new(Body::from(Bytes::from_static(text.as_bytes())));
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            with_control_characters(response)
+                .into_body()
+                .bytes()
+                .unwrap()
+        };
+        let (raw, coded) = ("<Key>a\u{1}\r\n\tb</Key>", "<Key>a&#x1;&#xD;\n\tb</Key>");
+        assert_eq!(reply("application/xml", raw), coded);
+        assert_eq!(reply("text/plain", raw), raw);
+    }
+
+    #[test]
+    fn the_bucket_is_found_in_the_path_or_below_the_domain() {
+        let target = |host: &str, uri: &str| {
+            let request = Request::get(uri).header(HOST, host).body(()).unwrap();
+            let target = Target::of(&request, Some("s3.example"));
+            (target.bucket, target.is_object)
+        };
+        let bucket = Some("b".to_owned());
+        assert_eq!(target("1.2.3.4:5", "/b/k"), (bucket.clone(), true));
+        assert_eq!(target("s3.example", "/b?cors"), (bucket.clone(), false));
+        assert_eq!(target("b.s3.example:9000", "/k"), (bucket.clone(), true));
+        assert_eq!(target("b.s3.example", "/"), (bucket, false));
+        assert_eq!(target("s3.example", "/"), (None, false));
     }
 
     #[test]
