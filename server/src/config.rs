@@ -23,6 +23,9 @@ pub(crate) struct Config {
     pub(crate) hsm: Hsm,
     #[serde(default)]
     pub(crate) keys: Keys,
+    /// Keys that clients may name (SSE-KMS).
+    #[serde(default)]
+    pub(crate) kms: Vec<Kms>,
     #[serde(default)]
     pub(crate) s3: S3,
     #[serde(default)]
@@ -92,6 +95,34 @@ pub(crate) struct Hsm {
     /// more with it; values are file paths, never secrets.
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,
+}
+
+/// A master key of the same token that clients may name (SSE-KMS).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Kms {
+    /// The root id: 32 hex digits, also the key id that clients use.
+    pub(crate) root: String,
+    /// Other names of it, without `alias/`. `aws/s3` makes it the key of requests that name none.
+    #[serde(default)]
+    pub(crate) aliases: Vec<String>,
+    /// Label of the master key. By default made of the root.
+    pub(crate) key_label: Option<String>,
+    /// Whether it may be used.
+    #[serde(default)]
+    pub(crate) state: KmsState,
+}
+
+/// Whether a key that clients may name may be used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum KmsState {
+    #[default]
+    Enabled,
+    /// Not until it is enabled again.
+    Disabled,
+    /// Not any more: it is to be destroyed.
+    PendingDeletion,
 }
 
 /// How a master key wraps.

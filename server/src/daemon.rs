@@ -15,7 +15,7 @@ use crate::control::{self, Control};
 use crate::engine::Trail;
 use crate::listener::{Drained, Listener};
 use crate::metrics::Metrics;
-use crate::s3::{self, AppState, Documents};
+use crate::s3::{self, AppState, Documents, Kms};
 use crate::service::Front;
 use crate::users::{self, UserFile};
 use crate::{engine, process, tls};
@@ -49,6 +49,7 @@ pub(crate) fn run(
     let state = AppState {
         vault: Arc::clone(&engine.vault),
         documents,
+        kms: Kms::new(config),
         users: Arc::clone(&users),
         settings: config.s3.clone(),
         metrics: metrics.clone(),

@@ -8,13 +8,13 @@ use strongroom::audit::{AuditError, Event, FileSink, Sink, SyncPolicy};
 use strongroom::hsm::{HsmConfig, HsmMasterKey, PinSource};
 use strongroom::id::RootId;
 use strongroom::keys::{
-    Keyring, KeyringConfig, MasterKey, MasterKeyError, Strategy, WrappedSecret,
+    Keyring, KeyringConfig, MasterKey, MasterKeyError, RootState, Strategy, WrappedSecret,
 };
 use strongroom::secret::{Secret, allow_unlocked, lock_limit_check};
 use strongroom::vault::{StorePaths, Stores, Vault, VaultConfig};
 
 use crate::cli::Failure;
-use crate::config::{Config, ConfigError, Wrapping};
+use crate::config::{Config, ConfigError, Kms, KmsState, Wrapping};
 use crate::files::private_dir;
 
 /// Who writes the audit trail of an open keyring.
@@ -28,22 +28,41 @@ pub(crate) enum Trail {
 
 /// The master key as configured.
 pub(crate) fn hsm_config(config: &Config) -> Result<HsmConfig, Failure> {
-    let root = parse_root(&config.hsm.root).ok_or_else(|| {
-        Failure::usage(format!(
-            "[hsm] root = {:?}: 32 hex digits are needed",
-            config.hsm.root
-        ))
-    })?;
+    let root = root_of("[hsm]", &config.hsm.root)?;
+    let label = config.hsm.key_label.as_deref();
+    let mut hsm = token(config, root, label)?;
+    hsm.active_version = config.hsm.active_version;
+    Ok(hsm)
+}
+
+/// The master keys that clients may name.
+pub(crate) fn kms_configs(config: &Config) -> Result<Vec<HsmConfig>, Failure> {
+    let of = |key: &Kms| {
+        token(
+            config,
+            root_of("[[kms]]", &key.root)?,
+            key.key_label.as_deref(),
+        )
+    };
+    config.kms.iter().map(of).collect()
+}
+
+fn root_of(table: &str, text: &str) -> Result<RootId, Failure> {
+    parse_root(text)
+        .ok_or_else(|| Failure::usage(format!("{table} root = {text:?}: 32 hex digits are needed")))
+}
+
+/// A master key in the configured token.
+fn token(config: &Config, root: RootId, label: Option<&str>) -> Result<HsmConfig, Failure> {
     let pin = match (&config.hsm.pin_file, &config.hsm.pin_credential) {
         (Some(file), _) => PinSource::File(file.clone()),
         (None, Some(name)) => PinSource::Credential(name.clone()),
         (None, None) => return Err(Failure::usage("[hsm] needs pin_file or pin_credential")),
     };
     let mut hsm = HsmConfig::new(&config.hsm.module, &config.hsm.token, pin, root);
-    if let Some(label) = &config.hsm.key_label {
-        hsm.key_label.clone_from(label);
+    if let Some(label) = label {
+        label.clone_into(&mut hsm.key_label);
     }
-    hsm.active_version = config.hsm.active_version;
     hsm.strategy = match config.hsm.strategy {
         Wrapping::Kw => Strategy::Kw,
         Wrapping::Kwp => Strategy::Kwp,
@@ -81,11 +100,26 @@ fn open_keys(config: &Config, trail: Trail) -> Result<OpenKeys, Failure> {
             path: directory.join("commands.jsonl"),
         }),
     };
+    let mut masters = vec![Arc::clone(&master)];
+    let mut named_only = Vec::new();
+    for key in kms_configs(config)? {
+        named_only.push(key.root);
+        masters.push(Arc::new(Metered(HsmMasterKey::open(key)?)));
+    }
     let settings = KeyringConfig {
         ttl: Duration::from_secs(config.keys.cache_seconds),
+        named_only: named_only.clone(),
         ..KeyringConfig::default()
     };
-    let keyring = Keyring::new(vec![Arc::clone(&master)], Arc::clone(&trail), settings)?;
+    let keyring = Keyring::new(masters, Arc::clone(&trail), settings)?;
+    for (root, key) in named_only.into_iter().zip(&config.kms) {
+        let state = match key.state {
+            KmsState::Enabled => continue,
+            KmsState::Disabled => RootState::Disabled,
+            KmsState::PendingDeletion => RootState::PendingDeletion,
+        };
+        keyring.set_root_state(root, state, "configuration")?;
+    }
     Ok(OpenKeys {
         keyring,
         master,
@@ -190,7 +224,8 @@ pub(crate) fn check_locked_memory(config: &Config) -> Result<(), Failure> {
     }
 }
 
-fn parse_root(text: &str) -> Option<RootId> {
+/// A root id as configurations have it.
+pub(crate) fn parse_root(text: &str) -> Option<RootId> {
     let mut id = [0; 16];
     if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;

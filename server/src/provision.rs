@@ -184,15 +184,17 @@ impl DevDir {
             return Ok(());
         }
         let module = find_softhsm(softhsm)?;
-        let root =
-            RootId::random().map_err(|error| Failure::other(format!("random numbers: {error}")))?;
+        let random = |error| Failure::other(format!("random numbers: {error}"));
+        let root = RootId::random().map_err(random)?;
+        let kms_root = RootId::random().map_err(random)?;
         let text = SETTINGS
             .replace("{listen}", &listen.to_string())
             .replace(
                 "{module}",
                 &toml::Value::from(module.display().to_string()).to_string(),
             )
-            .replace("{root}", &root.to_string());
+            .replace("{root}", &root.to_string())
+            .replace("{kms_root}", &kms_root.to_string());
         write_atomic(&file, text.as_bytes(), 0o600).map_err(|error| cannot("write", &file, &error))
     }
 
@@ -222,6 +224,16 @@ impl DevDir {
                 return Err(lost("the master key is no longer in its token"));
             }
             admin.generate(&hsm, 1, &hsm.pin)?;
+        }
+        for key in engine::kms_configs(config)? {
+            if admin.status(&key)?.versions.is_empty() {
+                if used {
+                    return Err(lost(
+                        "a key that clients may name is no longer in the token",
+                    ));
+                }
+                admin.generate(&key, 1, &key.pin)?;
+            }
         }
         Ok(())
     }
@@ -410,6 +422,10 @@ root = "{root}"
 pin_file = "token/pin"
 environment = { SOFTHSM2_CONF = "token/softhsm2.conf" }
 
+[[kms]]
+root = "{kms_root}"
+aliases = ["aws/s3", "dev"]
+
 [s3]
 customer_keys = true
 
@@ -439,7 +455,8 @@ mod tests {
         let text = SETTINGS
             .replace("{listen}", "127.0.0.1:0")
             .replace("{module}", "\"/lib/p11.so\"")
-            .replace("{root}", &"0".repeat(32));
+            .replace("{root}", &"0".repeat(32))
+            .replace("{kms_root}", &"1".repeat(32));
         let file = dir.path().join("strongroom.toml");
         std::fs::write(&file, text).unwrap();
         let config = Config::load(&file).unwrap();

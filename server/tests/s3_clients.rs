@@ -79,6 +79,11 @@ fn what_is_locked_cannot_be_removed() {
 }
 
 #[test]
+fn keys_that_requests_name_wrap_and_open_what_they_are_named_for() {
+    run("test_kms");
+}
+
+#[test]
 fn the_aws_command_line_works_unchanged() {
     run("test_aws_cli");
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use s3s::dto::*;
-use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
+use s3s::{S3Error, S3Request, S3Response, S3Result};
 
 use super::AppState;
 use super::access;
 use super::encryption::{Algorithm, BucketEncryption, DefaultEncryption, is_plaintext};
-use super::errors::{custom, error, invalid_argument, malformed_xml};
+use super::errors::{custom, invalid_argument, malformed_xml};
 use crate::config::Compat;
 
 pub(super) async fn put_bucket_encryption(
@@ -136,10 +136,7 @@ fn algorithm(asked: &ServerSideEncryptionByDefault) -> S3Result<Algorithm> {
         ServerSideEncryption::AES256 => Ok(Algorithm::Aes256),
         // The key is looked for when an object is written, as the service does.
         ServerSideEncryption::AWS_KMS => Ok(Algorithm::Kms),
-        ServerSideEncryption::AWS_KMS_DSSE => Err(error(
-            S3ErrorCode::NotImplemented,
-            "aws:kms:dsse is not implemented",
-        )),
+        ServerSideEncryption::AWS_KMS_DSSE => Err(super::kms::no_dsse()),
         _ => Err(malformed_xml()),
     }
 }

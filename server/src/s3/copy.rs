@@ -209,6 +209,7 @@ pub(super) async fn copy_object(
         ..CopyObjectOutput::default()
     };
     set_encryption!(output, &written.encryption);
+    output.ssekms_encryption_context = written.encryption.kms_context.clone();
     Ok(S3Response::new(output))
 }
 

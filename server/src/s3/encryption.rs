@@ -9,10 +9,13 @@ use s3s::dto::ServerSideEncryption;
 use serde::{Deserialize, Serialize};
 use strongroom::keys::Mode;
 use strongroom::store::Bucket;
-use strongroom::vault::Protection;
+use strongroom::vault::{ObjectInfo, Protection};
 
 use super::AppState;
 use super::documents::Document;
+use super::facts::Facts;
+use super::kms;
+use super::kms::Named;
 use super::sse::{self, Asked, CustomerFields, CustomerKey};
 
 /// What PutBucketEncryption set.
@@ -77,24 +80,47 @@ pub(super) struct Resolved {
 pub(super) struct Reply {
     pub(super) server_side_encryption: Option<ServerSideEncryption>,
     pub(super) customer_key_md5: Option<String>,
+    pub(super) kms_key: Option<String>,
+    /// Only the reply to a write has it.
+    pub(super) kms_context: Option<String>,
+    pub(super) bucket_key: Option<bool>,
 }
 
 impl Reply {
-    /// `AES256`, or what the mode of a stored object says. `customer_key_md5` is that of the key
-    /// that just opened it.
-    pub(super) fn of(mode: Mode, customer_key_md5: Option<String>) -> Self {
-        match mode {
-            Mode::Customer => Self {
-                customer_key_md5,
-                ..Self::default()
-            },
-            Mode::Plain => Self::default(),
-            _ => Self {
-                server_side_encryption: Some(ServerSideEncryption::from_static(
-                    ServerSideEncryption::AES256,
-                )),
-                ..Self::default()
-            },
+    /// That of a stored object; the flag is among its facts, the MD5 of the key that just opened it.
+    pub(super) fn of(
+        state: &AppState,
+        info: &ObjectInfo,
+        bucket_key: bool,
+        customer_key_md5: Option<String>,
+    ) -> Self {
+        match (info.mode, info.kms_root) {
+            (Mode::Customer, _) => Self::customer(customer_key_md5),
+            (Mode::Plain, _) => Self::default(),
+            (Mode::Kms, Some(root)) => Self::kms(state.kms.name_of(root), bucket_key),
+            _ => Self::named(ServerSideEncryption::AES256),
+        }
+    }
+
+    fn named(algorithm: &'static str) -> Self {
+        Self {
+            server_side_encryption: Some(ServerSideEncryption::from_static(algorithm)),
+            ..Self::default()
+        }
+    }
+
+    fn customer(md5: Option<String>) -> Self {
+        Self {
+            customer_key_md5: md5,
+            ..Self::default()
+        }
+    }
+
+    fn kms(key: String, bucket_key: bool) -> Self {
+        Self {
+            kms_key: Some(key),
+            bucket_key: bucket_key.then_some(true),
+            ..Self::named(ServerSideEncryption::AWS_KMS)
         }
     }
 
@@ -110,17 +136,52 @@ macro_rules! set_encryption {
         $output.server_side_encryption = reply.server_side_encryption.clone();
         $output.sse_customer_algorithm = reply.customer_algorithm();
         $output.sse_customer_key_md5 = reply.customer_key_md5.clone();
+        $output.ssekms_key_id = reply.kms_key.clone();
+        $output.bucket_key_enabled = reply.bucket_key;
     };
 }
 pub(super) use set_encryption;
 
 impl Resolved {
-    fn new(protection: Protection, asked: bool, customer_key_md5: Option<String>) -> Self {
+    fn managed(asked: bool) -> Self {
         Self {
-            reply: Reply::of(protection.mode(), customer_key_md5),
-            protection,
+            protection: Protection::Managed,
             asked,
+            reply: Reply::named(ServerSideEncryption::AES256),
         }
+    }
+
+    /// Under the key that the request names, or the bucket's default, or the default key.
+    fn kms(
+        state: &AppState,
+        named: Named,
+        asked: bool,
+        default: Option<&DefaultEncryption>,
+    ) -> S3Result<Self> {
+        let default = default.filter(|default| default.algorithm == Algorithm::Kms);
+        let name = named
+            .key
+            .as_deref()
+            .or_else(|| default.and_then(|default| default.key.as_deref()));
+        let key = state.kms.find(name)?;
+        let bucket_key = named
+            .bucket_key
+            .unwrap_or_else(|| default.is_some_and(|default| default.bucket_key));
+        let mut reply = Reply::kms(key.name(), bucket_key);
+        reply.kms_context = named.context_header;
+        Ok(Self {
+            protection: Protection::Kms {
+                root: key.root,
+                context: named.context,
+            },
+            asked,
+            reply,
+        })
+    }
+
+    /// What of it is kept among an object's facts, since only replies need it.
+    pub(super) fn note(&self, facts: &mut Facts) {
+        facts.bucket_key = self.reply.bucket_key == Some(true);
     }
 }
 
@@ -148,22 +209,29 @@ pub(super) async fn resolve(
         .as_ref()
         .and_then(|configured| configured.default.as_ref());
     match (sse::asked(headers, customer)?, default) {
-        (Asked::Customer(CustomerKey { key, md5 }), _) => {
-            Ok(Resolved::new(Protection::Customer(key), true, Some(md5)))
-        }
-        (Asked::Managed, _) => Ok(Resolved::new(Protection::Managed, true, None)),
+        (Asked::Customer(CustomerKey { key, md5 }), _) => Ok(Resolved {
+            protection: Protection::Customer(key),
+            asked: true,
+            reply: Reply::customer(Some(md5)),
+        }),
+        (Asked::Managed, _) => Ok(Resolved::managed(true)),
+        (Asked::Kms(named), default) => Resolved::kms(state, named, true, default),
         (Asked::Default, Some(default)) => match default.algorithm {
-            Algorithm::Aes256 => Ok(Resolved::new(Protection::Managed, false, None)),
-            Algorithm::Kms => Err(sse::kms_not_configured()),
+            Algorithm::Aes256 => Ok(Resolved::managed(false)),
+            Algorithm::Kms => {
+                let named = Named {
+                    bucket_key: kms::bucket_key(headers)?,
+                    ..Named::default()
+                };
+                Resolved::kms(state, named, false, Some(default))
+            }
         },
-        (Asked::Default, None) => {
-            let protection = if is_plaintext(state, bucket).await? {
-                Protection::Plain
-            } else {
-                Protection::Managed
-            };
-            Ok(Resolved::new(protection, false, None))
-        }
+        (Asked::Default, None) if is_plaintext(state, bucket).await? => Ok(Resolved {
+            protection: Protection::Plain,
+            asked: false,
+            reply: Reply::default(),
+        }),
+        (Asked::Default, None) => Ok(Resolved::managed(false)),
     }
 }
 

@@ -122,6 +122,13 @@ pub(super) fn from_vault(error: VaultError, resource: &str) -> S3Error {
             "InsufficientStorage",
             "No space is left on the server.",
         ),
+        VaultError::RootDisabled(root) => super::kms::disabled(&root.to_string()),
+        VaultError::RootPendingDeletion(root) => super::kms::pending_deletion(&root.to_string()),
+        VaultError::NoSuchRoot(root) => super::kms::no_such_root(*root),
+        VaultError::PlaintextNotAllowed(_) => self::error(
+            Code::OperationAborted,
+            "The bucket was closed for plain objects meanwhile. Please try again.",
+        ),
         VaultError::Disabled(_) | VaultError::Shredded(_) => self::error(
             Code::AccessDenied,
             "The key of this bucket is disabled or gone. Ask the operator.",

@@ -46,6 +46,9 @@ pub(super) struct Facts {
     /// Its ACL; absent gives its owner everything and nobody else anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) acl: Option<Acl>,
+    /// The flag that came with `aws:kms`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) bucket_key: bool,
 }
 
 impl Facts {

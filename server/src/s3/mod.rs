@@ -19,6 +19,7 @@ mod documents;
 mod encryption;
 mod errors;
 mod facts;
+mod kms;
 mod lifecycle_config;
 mod list;
 mod lock;
@@ -35,9 +36,9 @@ mod tags;
 #[cfg(test)]
 mod testing;
 mod unframe;
+mod unset;
 mod version;
 mod versioning;
-mod unset;
 mod wire;
 mod write_facts;
 
@@ -51,6 +52,7 @@ use s3s::{S3, S3Error, S3Request, S3Response, S3Result};
 use strongroom::vault::Vault;
 
 pub(crate) use self::documents::Documents;
+pub(crate) use self::kms::Kms;
 pub(crate) use self::wire::Wire;
 use crate::config;
 use crate::metrics::Metrics;
@@ -61,6 +63,8 @@ pub(crate) struct AppState {
     pub(crate) vault: Arc<Vault>,
     /// Settings of buckets.
     pub(crate) documents: Arc<Documents>,
+    /// Keys that clients may name.
+    pub(crate) kms: Kms,
     pub(crate) users: Arc<UserFile>,
     pub(crate) settings: config::S3,
     pub(crate) metrics: Metrics,
@@ -114,6 +118,7 @@ struct Face {
 impl Face {
     /// Where services differ, the answer of the one that clients are used to.
     fn in_terms_of_the_client(&self, cause: S3Error) -> S3Error {
+        let cause = self.state.kms.in_terms_of_the_client(cause);
         match self.state.settings.compat {
             config::Compat::Aws => cause,
             config::Compat::Ceph => sse::as_ceph(cause),

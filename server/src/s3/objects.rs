@@ -118,6 +118,7 @@ pub(super) async fn put_object(
         ..PutObjectOutput::default()
     };
     set_encryption!(output, &written.encryption);
+    output.ssekms_encryption_context = written.encryption.kms_context.clone();
     if !written.verified.checksums.is_empty() {
         output.checksum_type = Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT));
     }
@@ -164,6 +165,8 @@ impl Write {
         mut checks: BodyChecks,
     ) -> S3Result<(Self, Upload<PutStream>)> {
         let resource = format!("{}/{}", target.bucket, target.key);
+        let mut facts = target.facts;
+        encryption.note(&mut facts);
         let Resolved {
             protection, reply, ..
         } = encryption;
@@ -173,7 +176,7 @@ impl Write {
         }
         let metrics = state.metrics.clone();
         let head = target.content.head()?;
-        let facts = target.facts.encode();
+        let facts = facts.encode();
         let (vault, principal) = (Arc::clone(&state.vault), principal.name.to_string());
         let (precondition, stream) = blocking(move || {
             let now = match target.if_match {
@@ -297,7 +300,7 @@ pub(super) async fn get_object(
     });
     let (found, reader) = read.open(state, &principal, &headers, customer).await?;
     let mut output = GetObjectOutput::default();
-    describe!(output, found);
+    describe!(state, output, found);
     if input
         .checksum_mode
         .is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED)
@@ -348,7 +351,7 @@ pub(super) async fn head_object(
     });
     let found = read.head(state, &principal, &headers, customer).await?;
     let mut output = HeadObjectOutput::default();
-    describe!(output, found);
+    describe!(state, output, found);
     if input
         .checksum_mode
         .is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED)
@@ -367,7 +370,7 @@ pub(super) async fn head_object(
 
 /// Fills the fields that GET and HEAD answer alike.
 macro_rules! describe {
-    ($output:ident, $found:ident) => {
+    ($state:expr, $output:ident, $found:ident) => {
         let content = ContentHeaders::from_head(&$found.info.head);
         $output.accept_ranges = Some("bytes".to_owned());
         $output.cache_control = content.cache_control;
@@ -402,7 +405,12 @@ macro_rules! describe {
             version::of_read($found.versioning, $found.info.version, $found.info.null);
         set_encryption!(
             $output,
-            &Reply::of($found.info.mode, $found.customer_md5.clone())
+            &Reply::of(
+                $state,
+                &$found.info,
+                facts.bucket_key,
+                $found.customer_md5.clone()
+            )
         );
     };
 }

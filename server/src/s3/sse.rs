@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::errors::{error, invalid_argument, with_detail};
+use super::kms::Named;
 
 /// `x-amz-server-side-encryption` and the headers that go with it.
 pub(super) const SSE: &str = "x-amz-server-side-encryption";
@@ -54,6 +55,8 @@ pub(super) enum Asked {
     Default,
     /// `AES256`.
     Managed,
+    /// `aws:kms`.
+    Kms(Named),
     /// A customer key.
     Customer(CustomerKey),
 }
@@ -86,7 +89,8 @@ pub(super) fn asked(headers: &HeaderMap, customer: CustomerFields<'_>) -> S3Resu
         )),
         None => Ok(Asked::Default),
         Some("AES256") => Ok(Asked::Managed),
-        Some("aws:kms" | "aws:kms:dsse") => Err(kms_not_configured()),
+        Some("aws:kms") => Named::read(headers).map(Asked::Kms),
+        Some("aws:kms:dsse") => Err(super::kms::no_dsse()),
         Some(other) => Err(invalid_argument(
             SSE,
             other,

@@ -68,10 +68,6 @@ class Managed(unittest.TestCase):
             reply = raw.request(daemon, "PUT", f"/{BUCKET}/c", headers, b"x")
             self.assertEqual((reply.status, reply.error()["Code"]), (400, "InvalidArgument"))
 
-    def test_kms_is_not_configured(self):
-        reply = raw.request(daemon, "PUT", f"/{BUCKET}/c", {"x-amz-server-side-encryption": "aws:kms"}, b"x")
-        self.assertEqual((reply.status, reply.error()["Code"]), (501, "NotImplemented"))
-
     def test_write_header_on_a_read(self):
         s3.put_object(Bucket=BUCKET, Key="d", Body=b"x")
         for method in ("GET", "HEAD"):
