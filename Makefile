@@ -13,7 +13,7 @@ export CARGO_SERVER_FLAGS STRONGROOM
 export PATH := $(CURDIR)/target/venv/bin:$(PATH)
 export NODE_PATH := $(CURDIR)/target/clients/node_modules
 
-.PHONY: help setup build serve test lint docs tests clients bench bench-smoke constant-time constant-time-short fuzz tour using crash two-of-three clean-dev
+.PHONY: help setup build serve test lint docs tests clients bench bench-peers bench-smoke constant-time constant-time-short fuzz tour using crash two-of-three clean-dev
 
 help:
 	@echo "make serve         set up and serve S3 on $(ADDR), directory $(DIR)"

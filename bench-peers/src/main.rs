@@ -3,6 +3,7 @@
 //! ```console
 //! $ cargo run --release -p bench-peers              # the table
 //! $ cargo run --release -p bench-peers -- --json    # the same as a list of rows
+//! $ cargo run --release -p bench-peers -- P1 P13    # some targets only
 //! $ cargo run --release -p bench-peers -- --quick   # small and short: that it runs, not how fast
 //! ```
 //!
@@ -28,7 +29,12 @@ use rows::{Row, print_json, print_table};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let known = ["--json", "--quick"];
+    let targets: Vec<&str> = work::ALL
+        .iter()
+        .flat_map(|(ids, ..)| *ids)
+        .copied()
+        .collect();
+    let known = [&["--json", "--quick"], &targets[..]].concat();
     if let Some(unknown) = args.iter().find(|arg| !known.contains(&arg.as_str())) {
         eprintln!("bench-peers: {unknown} is none of {known:?}");
         return ExitCode::FAILURE;
@@ -39,7 +45,8 @@ fn main() -> ExitCode {
     } else {
         Effort::Full
     };
-    let rows = all(effort);
+    let wanted = |id: &str| has(id) || !args.iter().any(|arg| arg.starts_with('P'));
+    let rows = measure(effort, &wanted);
     if has("--json") {
         print_json(&rows);
     } else {
@@ -48,11 +55,13 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn all(effort: Effort) -> Vec<Row> {
+fn measure(effort: Effort, wanted: &dyn Fn(&str) -> bool) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (name, work) in work::ALL {
-        eprintln!("bench-peers: {name}");
-        rows.extend(work(effort));
+    for (ids, name, work) in work::ALL {
+        if ids.iter().any(|id| wanted(id)) {
+            eprintln!("bench-peers: {name}");
+            rows.extend(work(effort));
+        }
     }
     rows
 }

@@ -52,5 +52,5 @@ fn calls_in(slice: Duration, work: &mut Work<'_>) -> u32 {
     calls
 }
 
-/// Long enough for the clock, short enough to find a quiet moment.
-const SLICE: Duration = Duration::from_millis(3);
+/// Long enough for the clock, short enough that on a busy machine some slices are not interrupted.
+const SLICE: Duration = Duration::from_micros(500);

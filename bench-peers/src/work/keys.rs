@@ -101,7 +101,7 @@ pub(crate) fn wrapped(effort: Effort) -> Vec<Row> {
             black_box(opened.expect("authentic"));
         }),
     ];
-    let times = fastest(effort, 60, &mut works);
+    let times = fastest(effort, 500, &mut works);
     let many = f64::from(TOGETHER);
     // One round on a busy machine may find the random source slower alone than inside.
     let without_random = |time: f64| (time - times[4]).max(1e-9);

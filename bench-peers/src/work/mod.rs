@@ -10,20 +10,24 @@ mod threads;
 use crate::rounds::Effort;
 use crate::rows::Row;
 
-/// A group of works: what it is, and what measures it.
-type Group = (&'static str, fn(Effort) -> Vec<Row>);
+/// A group of works: the targets it is about, what it is, and what measures it.
+type Group = (
+    &'static [&'static str],
+    &'static str,
+    fn(Effort) -> Vec<Row>,
+);
 
 pub(crate) const ALL: &[Group] = &[
-    ("64 KiB segments in cache", segments::in_cache),
-    ("segments that fit no cache", segments::in_memory),
-    ("without a tag", segments::bare),
-    ("the portable path", segments::portable),
-    ("objects of 1 KiB", small::objects),
-    ("ranges", ranges::one_segment),
-    ("two threads", threads::two),
-    ("files", files::whole_process),
-    ("data keys", keys::wrapped),
-    ("memory", files::memory),
+    (&["P1"], "64 KiB segments in cache", segments::in_cache),
+    (&["P2"], "segments that fit no cache", segments::in_memory),
+    (&["P3"], "without a tag", segments::bare),
+    (&["P4"], "the portable path", segments::portable),
+    (&["P5"], "objects of 1 KiB", small::objects),
+    (&["P6"], "ranges", ranges::one_segment),
+    (&["P7"], "two threads", threads::two),
+    (&["P8", "P9"], "files", files::whole_process),
+    (&["P13"], "data keys", keys::wrapped),
+    (&["P15"], "memory", files::memory),
 ];
 
 /// Bytes that no run of zeros can stand for.

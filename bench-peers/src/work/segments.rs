@@ -37,7 +37,7 @@ pub(crate) fn in_cache(effort: Effort) -> Vec<Row> {
             Box::new(|| side.seal(7, black_box(&plain), black_box(out)))
         })
         .collect();
-    let seal = fastest(effort, 40, &mut seals);
+    let seal = fastest(effort, 300, &mut seals);
     drop(seals);
     for ((side, out), sealed) in sides.iter().zip(&out).zip(&sealed) {
         assert!(out == sealed, "{}: seals to the same again", side.name());
@@ -51,7 +51,7 @@ pub(crate) fn in_cache(effort: Effort) -> Vec<Row> {
             Box::new(|| side.open(7, black_box(sealed), black_box(out)))
         })
         .collect();
-    let open = fastest(effort, 40, &mut opens);
+    let open = fastest(effort, 300, &mut opens);
     drop(opens);
     assert!(out.iter().all(|out| *out == plain));
     let rows = |what: &str, times: &[f64]| {
@@ -153,7 +153,7 @@ pub(crate) fn bare(effort: Effort) -> Vec<Row> {
                 .expect("encrypts");
         }),
     ];
-    let times = fastest(effort, 40, &mut works);
+    let times = fastest(effort, 300, &mut works);
     let [ours, peers @ ..] = &times[..] else {
         return Vec::new();
     };
@@ -185,7 +185,7 @@ pub(crate) fn portable(effort: Effort) -> Vec<Row> {
         Box::new(|| ours.open(7, black_box(&again), black_box(&mut opened))),
         Box::new(|| cipher.encrypt_blocks(black_box(&mut blocks))),
     ];
-    let times = fastest(effort, 40, &mut works);
+    let times = fastest(effort, 300, &mut works);
     let gb = |i: usize| rate(SEGMENT_LEN, times[i]);
     vec![
         Row::value(

@@ -39,7 +39,7 @@ pub(crate) fn objects(effort: Effort) -> Vec<Row> {
         }),
         Box::new(|| getrandom::fill(black_box(&mut [0; 32])).expect("a random source")),
     ];
-    let times = fastest(effort, 60, &mut works);
+    let times = fastest(effort, 500, &mut works);
     let ns = |i: usize| times[i] * 1e9;
     let peer = ("aws-lc-rs AES-256-GCM with key set-up", ns(1));
     vec![
