@@ -29,6 +29,10 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) s3: S3,
     #[serde(default)]
+    pub(crate) multipart: Multipart,
+    #[serde(default)]
+    pub(crate) lifecycle: Lifecycle,
+    #[serde(default)]
     pub(crate) limits: Limits,
     #[serde(default)]
     pub(crate) log: Log,
@@ -60,6 +64,8 @@ pub(crate) struct Tls {
 pub(crate) struct Paths {
     /// Sealed blobs.
     pub(crate) data: PathBuf,
+    /// Sealed blobs of archived objects: a slower disk, say. Absent: `archive` beside `data`.
+    pub(crate) archive: Option<PathBuf>,
     /// The key database: wrapped keys.
     pub(crate) keys: PathBuf,
     /// The catalog database: names, sizes, what exists.
@@ -169,6 +175,27 @@ pub(crate) enum Compat {
     Aws,
     /// Ceph's object gateway: 400 for a wrong customer key, no default until one is set.
     Ceph,
+}
+
+/// Uploads in parts.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Multipart {
+    /// Bytes that every part but the last must have: 5 MiB. Test suites set it lower.
+    pub(crate) smallest_part: u64,
+    /// Uploads that nobody ends are aborted after so many days; 0 keeps them for ever.
+    pub(crate) expire_days: u32,
+}
+
+/// What goes on with objects by themselves.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Lifecycle {
+    /// How long a day of lifecycle rules and restored copies is, in seconds: 86,400, and then days
+    /// end at midnight UTC. Test suites set it lower.
+    pub(crate) day_seconds: u64,
+    /// How often the rules are applied, in seconds; 0 switches it off.
+    pub(crate) interval_seconds: u64,
 }
 
 /// What one client, or all of them, may take. Times in seconds; 0 switches a limit off.
@@ -299,12 +326,22 @@ impl Config {
             paths.extend([&mut tls.certificate, &mut tls.key]);
         }
         paths.extend(&mut self.hsm.pin_file);
+        paths.extend(&mut self.paths.archive);
         for path in paths {
             *path = base.join(&*path);
         }
         if let Some(conf) = self.hsm.environment.get_mut("SOFTHSM2_CONF") {
             *conf = base.join(&*conf).display().to_string();
         }
+    }
+}
+
+impl Paths {
+    /// Where the blobs of archived objects lie.
+    pub(crate) fn archive(&self) -> PathBuf {
+        self.archive
+            .clone()
+            .unwrap_or_else(|| self.data.with_file_name("archive"))
     }
 }
 
@@ -398,6 +435,24 @@ impl Default for S3 {
             domain: None,
             customer_keys: false,
             compat: Compat::Aws,
+        }
+    }
+}
+
+impl Default for Multipart {
+    fn default() -> Self {
+        Multipart {
+            smallest_part: 5 << 20,
+            expire_days: 0,
+        }
+    }
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Lifecycle {
+            day_seconds: 86_400,
+            interval_seconds: 3600,
         }
     }
 }

@@ -52,9 +52,12 @@ pub(crate) fn run(
         kms: Kms::new(config),
         users: Arc::clone(&users),
         settings: config.s3.clone(),
+        multipart: config.multipart.clone(),
+        lifecycle: config.lifecycle.clone(),
         metrics: metrics.clone(),
     };
-    let s3 = s3::service(Arc::new(state))
+    let state = Arc::new(state);
+    let s3 = s3::service(Arc::clone(&state))
         .map_err(|error| Failure::usage(format!("[s3] domain: {error}")))?;
     let front = Front::new(s3, metrics.clone(), &limits);
     let listener = Listener::new(sockets.s3, tls, front, limits, metrics.clone());
@@ -67,6 +70,7 @@ pub(crate) fn run(
         tokio::spawn(upkeep(metrics));
         tokio::spawn(users::watch(users));
         let (stop, stopped) = Stop::channel();
+        tokio::spawn(s3::lifecycle(state, stopped.clone()));
         if let Some(socket) = sockets.admin {
             tokio::spawn(admin::run(socket, Arc::new(admin), stopped.clone()));
         }

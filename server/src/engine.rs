@@ -203,7 +203,7 @@ pub(crate) fn open_to_read(config: &Config) -> Result<Arc<Vault>, Failure> {
 fn store_paths(config: &Config) -> StorePaths {
     StorePaths {
         blobs: config.paths.data.clone(),
-        archive: None,
+        archive: Some(config.paths.archive()),
         keys: config.paths.keys.clone(),
         catalog: config.paths.catalog.clone(),
     }

@@ -74,6 +74,16 @@ fn versions_markers_and_tags_are_what_boto3_expects() {
 }
 
 #[test]
+fn uploads_in_parts_are_what_boto3_expects() {
+    run("test_multipart");
+}
+
+#[test]
+fn rules_expire_move_and_restore_objects_without_a_key() {
+    run("test_lifecycle");
+}
+
+#[test]
 fn what_is_locked_cannot_be_removed() {
     run("test_object_lock");
 }

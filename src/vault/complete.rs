@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::layout::Layout;
 use super::part_attrs::join;
+use super::put::check_facts;
 use super::types::{CommitRequest, Committed};
 use super::upload::no_such_upload;
 use super::{Vault, VaultError, now_ms};
@@ -56,6 +57,9 @@ impl Vault {
         commit: &CommitRequest,
     ) -> Result<Committed, VaultError> {
         self.check_writable()?;
+        if let Some(facts) = &commit.facts {
+            check_facts(facts)?;
+        }
         if request.parts.is_empty() || !request.parts.is_sorted_by(|a, b| a.0 < b.0) {
             return Err(VaultError::Invalid(
                 "an upload is completed with one part or more, in ascending order".to_owned(),
@@ -222,7 +226,7 @@ impl Vault {
             manifest,
             head: upload.head.clone(),
             attrs,
-            facts: upload.facts.clone(),
+            facts: commit.facts.clone().unwrap_or_else(|| upload.facts.clone()),
             blobs: parts.iter().map(|row| row.blob.clone()).collect(),
             restored: Vec::new(),
         })

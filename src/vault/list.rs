@@ -119,6 +119,17 @@ pub struct ListedVersion {
     pub entry: VersionEntry,
 }
 
+impl ListedVersion {
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        match &self.entry {
+            VersionEntry::Object(object) => &object.key,
+            VersionEntry::Marker(marker) => &marker.key,
+        }
+    }
+}
+
 /// What a listed version is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VersionEntry {

@@ -117,6 +117,18 @@ impl Vault {
         Ok(())
     }
 
+    /// Takes or prolongs the lease of a task that one daemon does for all; `false` while another one holds it.
+    ///
+    /// # Errors
+    /// [`VaultError::ReadOnly`], [`VaultError::Unavailable`].
+    pub fn task(&self, name: &str, ttl: Duration) -> Result<bool, VaultError> {
+        self.check_writable()?;
+        let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        let catalog = &self.stores.catalog;
+        let token = catalog.task_lease(name, self.incarnation(), now_ms(), ttl_ms)?;
+        Ok(token.is_some())
+    }
+
     /// Removes what dead writers left behind.
     ///
     /// Only incarnations whose lease is over are looked at, and each id is condemned before anything of it is touched: a

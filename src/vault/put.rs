@@ -119,6 +119,9 @@ impl PutStream {
     /// [`VaultError::PreconditionFailed`], [`VaultError::NoSuchBucket`], [`VaultError::LeaseLost`] and what the stores
     /// answer: the object is not there. [`VaultError::OutcomeUnknown`]: it may be.
     pub fn commit(mut self, request: CommitRequest) -> Result<Committed, VaultError> {
+        if let Some(facts) = &request.facts {
+            check_facts(facts)?;
+        }
         let sealed = self.draft.seal_the_end()?;
         let vault = Arc::clone(&self.vault);
         vault.check_writable()?;
@@ -167,7 +170,9 @@ impl PutStream {
             manifest: layout.manifest,
             head: std::mem::take(&mut self.head),
             attrs,
-            facts: std::mem::take(&mut self.facts),
+            facts: request
+                .facts
+                .unwrap_or_else(|| std::mem::take(&mut self.facts)),
             blobs: vec![blob.clone()],
             restored: Vec::new(),
         };

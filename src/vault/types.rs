@@ -87,6 +87,8 @@ pub struct CommitRequest {
     pub precondition: Precondition,
     /// Facts that would tell the content (entity tag, checksums). They are sealed.
     pub attrs: NamedList,
+    /// Facts in the place of those the write began with.
+    pub facts: Option<Vec<u8>>,
 }
 
 impl Default for CommitRequest {
@@ -94,6 +96,7 @@ impl Default for CommitRequest {
         Self {
             precondition: Precondition::None,
             attrs: NamedList(Vec::new()),
+            facts: None,
         }
     }
 }

@@ -86,6 +86,7 @@ pub fn put_if(
     stream.commit(CommitRequest {
         precondition,
         attrs: list(&[("etag", &etag(body))]),
+        ..Default::default()
     })
 }
 

@@ -147,6 +147,7 @@ fn run(steps: Vec<Step>) {
                 match stream.commit(CommitRequest {
                     precondition,
                     attrs,
+                    ..Default::default()
                 }) {
                     Ok(committed) => {
                         assert!(holds);

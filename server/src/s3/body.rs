@@ -15,7 +15,7 @@ use s3s::stream::aws_chunked_stream::AwsChunkedStreamError;
 use s3s::stream::upload_stream::UploadStreamError;
 use s3s::stream::{ByteStream, RemainingLength};
 use s3s::{BodySizeLimitExceeded, S3Error, S3ErrorCode, S3Result, StdError};
-use strongroom::vault::{ObjectReader, PutStream, VaultError};
+use strongroom::vault::{ObjectReader, PartStream, PutStream, VaultError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
@@ -50,6 +50,12 @@ pub(super) trait Sink: Send + 'static {
 impl Sink for PutStream {
     fn write(&mut self, plain: &[u8]) -> Result<(), VaultError> {
         PutStream::write(self, plain)
+    }
+}
+
+impl Sink for PartStream {
+    fn write(&mut self, plain: &[u8]) -> Result<(), VaultError> {
+        PartStream::write(self, plain)
     }
 }
 

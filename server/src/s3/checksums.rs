@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use md5::{Digest, Md5};
 use s3s::checksum::ChecksumHasher;
-use s3s::dto::{Checksum, ChecksumType};
+use s3s::dto::{Checksum, ChecksumType, CompletedPart};
 use s3s::{S3Error, S3ErrorCode, S3Result, TrailingHeaders};
 use strongroom::format::NamedList;
 use strongroom::keys::Mode;
@@ -137,6 +137,19 @@ impl BodyChecks {
         Ok(())
     }
 
+    /// Asks for a checksum that the client need not send.
+    pub(super) fn compute(&mut self, algorithm: &str) {
+        enable(&mut self.hasher, algorithm);
+    }
+
+    /// An algorithm the client announced that is not `expected`.
+    pub(super) fn other_than(&self, expected: &str) -> Option<&'static str> {
+        self.announced
+            .iter()
+            .map(|(algorithm, _)| *algorithm)
+            .find(|algorithm| *algorithm != expected)
+    }
+
     /// Takes the next bytes of the body.
     pub(super) fn update(&mut self, bytes: &[u8]) {
         if let Some(md5) = &mut self.md5 {
@@ -222,6 +235,64 @@ pub(super) fn known(algorithm: &str) -> S3Result<&'static str> {
             "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
         )
     })
+}
+
+/// The checksum of some bytes, base64.
+pub(super) fn digest(algorithm: &str, bytes: &[u8]) -> Option<String> {
+    let mut hasher = ChecksumHasher::default();
+    enable(&mut hasher, algorithm);
+    hasher.update(bytes);
+    let (_, sum) = fields(&hasher.finalize()).pop()?;
+    Some(sum)
+}
+
+/// The sealed attribute that makes the ETag.
+pub(super) fn md5_attribute(md5: [u8; 16]) -> (String, Vec<u8>) {
+    (MD5_ATTRIBUTE.to_owned(), md5.to_vec())
+}
+
+/// The same, read back.
+pub(super) fn md5_of(attributes: &NamedList) -> Option<[u8; 16]> {
+    let (_, md5) = attributes
+        .0
+        .iter()
+        .find(|(name, _)| name == MD5_ATTRIBUTE)?;
+    md5.as_slice().try_into().ok()
+}
+
+/// The sealed attribute of a checksum.
+pub(super) fn attribute(algorithm: &str, value: &str) -> (String, Vec<u8>) {
+    (format!("checksum-{algorithm}"), value.as_bytes().to_vec())
+}
+
+/// The checksums in the headers of a request.
+pub(super) fn announced(headers: &HeaderMap) -> Vec<(&'static str, String)> {
+    ALGORITHMS
+        .into_iter()
+        .filter_map(|algorithm| {
+            let value = header(headers, &format!("{HEADER_PREFIX}{algorithm}"))?;
+            Some((algorithm, value.to_owned()))
+        })
+        .collect()
+}
+
+/// The checksums that a complete request has of a part.
+pub(super) fn of_part(part: &CompletedPart) -> Vec<(&'static str, String)> {
+    [
+        ("crc32", &part.checksum_crc32),
+        ("crc32c", &part.checksum_crc32c),
+        ("crc64nvme", &part.checksum_crc64nvme),
+        ("sha1", &part.checksum_sha1),
+        ("sha256", &part.checksum_sha256),
+        ("sha512", &part.checksum_sha512),
+        ("md5", &part.checksum_md5),
+        ("xxhash64", &part.checksum_xxhash64),
+        ("xxhash3", &part.checksum_xxhash3),
+        ("xxhash128", &part.checksum_xxhash128),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value.clone()?)))
+    .collect()
 }
 
 /// The checksums kept with an object, as (algorithm, base64).

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use s3s::dto::*;
-use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use strongroom::store::Which;
 use strongroom::vault::{ObjectReader, Protection};
 use subtle::ConstantTimeEq;
@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::AppState;
 use super::access;
+use super::archive;
 use super::body::{Sink, Upload, blocking};
 use super::checksums::{self, BodyChecks, set_checksums};
 use super::conditions::ReadConditions;
@@ -109,12 +110,8 @@ pub(super) async fn copy_object(
     )
     .await
     .map_err(|cause| {
-        if cause.status_code() == Some(http::StatusCode::METHOD_NOT_ALLOWED) {
-            error(
-                S3ErrorCode::InvalidRequest,
-                "The source of a copy request may not specifically refer to a delete marker by version id.",
-            )
-        } else if onto_itself && same_key_twice && cause.message() == sse::wrong_key().message() {
+        let cause = marker_as_source(cause);
+        if onto_itself && same_key_twice && cause.message() == sse::wrong_key().message() {
             sse::rotation_keys_equal_but_wrong()
         } else {
             cause
@@ -182,6 +179,8 @@ pub(super) async fn copy_object(
         }
     }
     let length = info.length;
+    let class = facts.class.clone();
+    let object_key = input.key.clone();
     let copy_source_version_id = version::of_read(source_versioning, info.version, info.null);
     let target = Target {
         bucket: input.bucket,
@@ -196,6 +195,13 @@ pub(super) async fn copy_object(
     let written = write
         .finish(upload, Zeroizing::default(), BodyChecks::computed)
         .await?;
+    archive::after_write(
+        state,
+        class.as_deref(),
+        (&bucket.name, &object_key),
+        written.committed.version,
+        written.committed.null,
+    );
     let mut result = CopyObjectResult {
         e_tag: Some(strong(&written.etag)),
         last_modified: Some(Facts::timestamp(written.committed.modified_ms)),
@@ -246,6 +252,18 @@ pub(super) async fn pump<S: Sink>(
         offset += read as u64;
     }
     Ok(state.1)
+}
+
+/// A delete marker that is named as the source of a copy.
+pub(super) fn marker_as_source(cause: S3Error) -> S3Error {
+    if cause.status_code() == Some(http::StatusCode::METHOD_NOT_ALLOWED) {
+        error(
+            S3ErrorCode::InvalidRequest,
+            "The source of a copy request may not specifically refer to a delete marker by version id.",
+        )
+    } else {
+        cause
+    }
 }
 
 /// Bucket, key and version of a copy's source.

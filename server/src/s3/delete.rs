@@ -17,6 +17,8 @@ use super::lock;
 use super::version;
 
 const MOST_KEYS: usize = 1000;
+/// Facts that no object has: a marker is removed, and not an object that took its place meanwhile.
+pub(super) const NO_OBJECT: &[u8] = b"\0";
 /// How often a version is judged again because its facts changed meanwhile.
 const MOST_TRIES: usize = 16;
 
@@ -235,16 +237,16 @@ impl Deletion {
                     if self.conditions.any() {
                         self.conditions.check(&now)?;
                     }
-                    Some(now.facts)
+                    now.facts
                 }
-                Err(VaultError::DeleteMarker { .. }) => None,
+                Err(VaultError::DeleteMarker { .. }) => NO_OBJECT.to_vec(),
                 Err(VaultError::NoSuchVersion { .. } | VaultError::NoSuchKey { .. }) => {
                     self.conditions.on_nothing()?;
                     return Ok(None);
                 }
                 Err(cause) => return Err(failed(cause)),
             };
-            match vault.delete_version(&self.bucket, key, self.which, facts.as_deref()) {
+            match vault.delete_version(&self.bucket, key, self.which, Some(&facts)) {
                 Ok(deleted) => return Ok(deleted.marker),
                 // Its facts are others by now: perhaps a lock is among them.
                 Err(VaultError::PreconditionFailed) => {}

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use s3s::S3Result;
 use s3s::dto::ServerSideEncryption;
 use serde::{Deserialize, Serialize};
+use strongroom::id::RootId;
 use strongroom::keys::Mode;
 use strongroom::store::Bucket;
 use strongroom::vault::{ObjectInfo, Protection};
@@ -94,7 +95,22 @@ impl Reply {
         bucket_key: bool,
         customer_key_md5: Option<String>,
     ) -> Self {
-        match (info.mode, info.kms_root) {
+        Self::of_mode(
+            state,
+            (info.mode, info.kms_root),
+            bucket_key,
+            customer_key_md5,
+        )
+    }
+
+    /// The same of an upload, or of what the catalog says of an object.
+    pub(super) fn of_mode(
+        state: &AppState,
+        (mode, root): (Mode, Option<RootId>),
+        bucket_key: bool,
+        customer_key_md5: Option<String>,
+    ) -> Self {
+        match (mode, root) {
             (Mode::Customer, _) => Self::customer(customer_key_md5),
             (Mode::Plain, _) => Self::default(),
             (Mode::Kms, Some(root)) => Self::kms(state.kms.name_of(root), bucket_key),

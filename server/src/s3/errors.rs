@@ -84,6 +84,7 @@ pub(super) fn from_vault(error: VaultError, resource: &str) -> S3Error {
         VaultError::DeleteMarker { .. } => {
             self::error(Code::NoSuchKey, "The specified key does not exist.")
         }
+        VaultError::NoSuchUpload { .. } => super::multipart::no_such_upload(),
         VaultError::BucketNotEmpty(_) => with_detail(
             self::error(
                 Code::BucketNotEmpty,

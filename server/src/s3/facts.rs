@@ -15,6 +15,7 @@ use super::acl::Acl;
 use super::checksums::MD5_ATTRIBUTE;
 use super::errors::{custom, error, with_detail};
 use super::lock::Retention;
+use super::part_sums::UploadSum;
 use super::restore::Restore;
 use super::tags::Tags;
 
@@ -37,6 +38,9 @@ pub(super) struct Facts {
     /// The readable copy of an archived object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) restore: Option<Restore>,
+    /// The checksum its upload in parts was begun with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sum: Option<UploadSum>,
     /// Number of parts of an object that was uploaded in parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) parts: Option<u32>,
@@ -84,7 +88,7 @@ impl Facts {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Reads a request's storage class; archive classes have no store of their own yet.
+    /// Reads a request's storage class.
     pub(super) fn with_class(class: Option<&str>) -> S3Result<Self> {
         match class {
             None | Some("STANDARD") => Ok(Self::default()),
@@ -93,15 +97,13 @@ impl Facts {
                 | "STANDARD_IA"
                 | "ONEZONE_IA"
                 | "INTELLIGENT_TIERING"
-                | "GLACIER_IR",
+                | "GLACIER_IR"
+                | "GLACIER"
+                | "DEEP_ARCHIVE",
             ) => Ok(Self {
                 class: class.map(str::to_owned),
                 ..Self::default()
             }),
-            Some(archive @ ("GLACIER" | "DEEP_ARCHIVE")) => Err(error(
-                S3ErrorCode::NotImplemented,
-                format!("Storage class {archive} is not implemented"),
-            )),
             Some(other) => Err(with_detail(
                 custom(
                     http::StatusCode::BAD_REQUEST,

@@ -6,6 +6,8 @@
 mod access;
 mod acl;
 mod amend;
+mod archive;
+mod attributes;
 mod body;
 mod bucket_encryption;
 mod buckets;
@@ -20,10 +22,14 @@ mod encryption;
 mod errors;
 mod facts;
 mod kms;
+mod lifecycle;
 mod lifecycle_config;
 mod list;
 mod lock;
+mod multipart;
 mod objects;
+mod part_sums;
+mod parts;
 mod post;
 mod restore;
 mod retention;
@@ -37,6 +43,7 @@ mod tags;
 mod testing;
 mod unframe;
 mod unset;
+mod uploads;
 mod version;
 mod versioning;
 mod wire;
@@ -53,6 +60,7 @@ use strongroom::vault::Vault;
 
 pub(crate) use self::documents::Documents;
 pub(crate) use self::kms::Kms;
+pub(crate) use self::lifecycle::run as lifecycle;
 pub(crate) use self::wire::Wire;
 use crate::config;
 use crate::metrics::Metrics;
@@ -67,6 +75,8 @@ pub(crate) struct AppState {
     pub(crate) kms: Kms,
     pub(crate) users: Arc<UserFile>,
     pub(crate) settings: config::S3,
+    pub(crate) multipart: config::Multipart,
+    pub(crate) lifecycle: config::Lifecycle,
     pub(crate) metrics: Metrics,
 }
 
@@ -155,6 +165,15 @@ operations! {
     delete_object: delete, DeleteObjectInput => DeleteObjectOutput;
     delete_objects: delete, DeleteObjectsInput => DeleteObjectsOutput;
     list_objects: list, ListObjectsInput => ListObjectsOutput;
+    create_multipart_upload: multipart, CreateMultipartUploadInput => CreateMultipartUploadOutput;
+    complete_multipart_upload: multipart, CompleteMultipartUploadInput => CompleteMultipartUploadOutput;
+    abort_multipart_upload: multipart, AbortMultipartUploadInput => AbortMultipartUploadOutput;
+    upload_part: parts, UploadPartInput => UploadPartOutput;
+    upload_part_copy: parts, UploadPartCopyInput => UploadPartCopyOutput;
+    list_parts: parts, ListPartsInput => ListPartsOutput;
+    list_multipart_uploads: uploads, ListMultipartUploadsInput => ListMultipartUploadsOutput;
+    restore_object: archive, RestoreObjectInput => RestoreObjectOutput;
+    get_object_attributes: attributes, GetObjectAttributesInput => GetObjectAttributesOutput;
     put_object_tagging: tagging, PutObjectTaggingInput => PutObjectTaggingOutput;
     get_object_tagging: tagging, GetObjectTaggingInput => GetObjectTaggingOutput;
     delete_object_tagging: tagging, DeleteObjectTaggingInput => DeleteObjectTaggingOutput;

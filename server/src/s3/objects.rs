@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, StatusCode};
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use strongroom::keys::Mode;
-use strongroom::store::{Precondition, Versioning, Which};
+use strongroom::store::{Bucket, Precondition, Versioning, Which};
 use strongroom::vault::{
     CommitRequest, Committed, ObjectInfo, ObjectReader, OpenRequest, PutRequest, PutStream, Vault,
     VaultError,
@@ -15,12 +15,14 @@ use strongroom::vault::{
 use super::AppState;
 use super::access::Principal;
 use super::access::{self};
+use super::archive;
 use super::body::{Download, Upload, blocking};
 use super::checksums::{self, BodyChecks, Verified, set_checksums};
 use super::conditions::{self, Current, ReadConditions};
 use super::encryption::{self, Reply, Resolved, set_encryption};
 use super::errors::{error, from_vault, with_detail};
 use super::facts::{ContentHeaders, Facts, etag, has_md5_etag, stat_etag, strong};
+use super::lifecycle;
 use super::post;
 use super::restore;
 use super::sharing;
@@ -79,8 +81,9 @@ pub(super) async fn put_object(
         })?;
     let mut facts = fact_headers!(input).facts(state, &bucket).await?;
     sharing::stamp(state, &principal, &headers, &mut facts).await?;
+    let object_key = input.key.clone();
     let target = Target {
-        facts,
+        facts: facts.clone(),
         content: ContentHeaders {
             cache_control: input.cache_control.take(),
             content_disposition: input.content_disposition.take(),
@@ -112,8 +115,25 @@ pub(super) async fn put_object(
             checks.verify(trailing_headers.as_ref())
         })
         .await?;
+    let committed = &written.committed;
+    archive::after_write(
+        state,
+        facts.class.as_deref(),
+        (&bucket.name, &object_key),
+        committed.version,
+        committed.null,
+    );
+    let expiration = lifecycle::expiration(
+        state,
+        &bucket,
+        &object_key,
+        &facts,
+        committed.length,
+        committed.modified_ms,
+    );
     let mut output = PutObjectOutput {
         e_tag: Some(strong(&written.etag)),
+        expiration: expiration.await?,
         version_id: written.version_id(),
         ..PutObjectOutput::default()
     };
@@ -250,6 +270,7 @@ impl Write {
                 .commit(CommitRequest {
                     precondition,
                     attrs: attrs.clone(),
+                    facts: None,
                 })
                 .map_err(failed)?;
             let etag = etag(mode, committed.version, Some(&attrs), &Facts::default());
@@ -401,6 +422,7 @@ macro_rules! describe {
         $output.restore = facts.restore.map(super::restore::Restore::header);
         $output.storage_class = facts.class.map(StorageClass::from);
         $output.parts_count = $found.parts_count;
+        $output.expiration = $found.expiration.clone();
         $output.version_id =
             version::of_read($found.versioning, $found.info.version, $found.info.null);
         set_encryption!(
@@ -431,6 +453,8 @@ struct Read {
 struct Found {
     info: ObjectInfo,
     versioning: Versioning,
+    /// `x-amz-expiration`.
+    expiration: Option<String>,
     etag: String,
     customer_md5: Option<String>,
     start: u64,
@@ -450,11 +474,12 @@ impl Read {
         headers: &HeaderMap,
         customer: S3Result<Option<CustomerKey>>,
     ) -> S3Result<(Found, ObjectReader)> {
-        let (versioning, customer_md5, source) =
+        let (bucket, customer_md5, source) =
             self.begin(state, principal, headers, customer).await?;
         let reader = open(state, source, &principal.name).await?;
-        principal.confirm(&reader.info().facts)?;
-        let found = self.find(versioning, customer_md5, reader.info().clone())?;
+        let info = reader.info().clone();
+        principal.confirm(&info.facts)?;
+        let found = self.find(state, &bucket, customer_md5, info).await?;
         Ok((found, reader))
     }
 
@@ -466,11 +491,11 @@ impl Read {
         headers: &HeaderMap,
         customer: S3Result<Option<CustomerKey>>,
     ) -> S3Result<Found> {
-        let (versioning, customer_md5, source) =
+        let (bucket, customer_md5, source) =
             self.begin(state, principal, headers, customer).await?;
         let info = head(state, source, &principal.name).await?;
         principal.confirm(&info.facts)?;
-        self.find(versioning, customer_md5, info)
+        self.find(state, &bucket, customer_md5, info).await
     }
 
     async fn begin(
@@ -479,7 +504,7 @@ impl Read {
         principal: &Principal,
         headers: &HeaderMap,
         customer: S3Result<Option<CustomerKey>>,
-    ) -> S3Result<(Versioning, Option<String>, Source)> {
+    ) -> S3Result<(Bucket, Option<String>, Source)> {
         let bucket = access::bucket(
             state,
             principal,
@@ -504,12 +529,13 @@ impl Read {
             which,
             customer,
         };
-        Ok((bucket.versioning, customer_md5, source))
+        Ok((bucket, customer_md5, source))
     }
 
-    fn find(
+    async fn find(
         self,
-        versioning: Versioning,
+        state: &Arc<AppState>,
+        bucket: &Bucket,
         customer_md5: Option<String>,
         info: ObjectInfo,
     ) -> S3Result<Found> {
@@ -535,9 +561,18 @@ impl Read {
                 (start, end, length == 0)
             }
         };
+        let expiration = match self.version {
+            Some(_) => None,
+            None => {
+                let facts = Facts::decode(&info.facts);
+                let (length, modified) = (info.length, info.modified_ms);
+                lifecycle::expiration(state, bucket, &self.key, &facts, length, modified).await?
+            }
+        };
         Ok(Found {
             info,
-            versioning,
+            versioning: bucket.versioning,
+            expiration,
             etag,
             customer_md5,
             start,

@@ -149,7 +149,7 @@ pub(super) async fn list_object_versions(
         output.is_truncated = Some(true);
         match page.items.last() {
             Some(VersionItem::Version(last)) => {
-                output.next_key_marker = Some(coding.text(text(key_of(last))));
+                output.next_key_marker = Some(coding.text(text(last.key())));
                 output.next_version_id_marker = Some(id(last.which));
             }
             Some(VersionItem::Prefix(prefix)) => {
@@ -183,7 +183,7 @@ fn describe(
     markers: &mut Vec<DeleteMarkerEntry>,
 ) {
     let is_latest = Some(listed.noncurrent_since_ms.is_none());
-    let key = Some(coding.text(text(key_of(&listed))));
+    let key = Some(coding.text(text(listed.key())));
     let version_id = Some(id(listed.which));
     match listed.entry {
         VersionEntry::Marker(marker) => markers.push(DeleteMarkerEntry {
@@ -214,13 +214,6 @@ fn describe(
                 ..ObjectVersion::default()
             });
         }
-    }
-}
-
-fn key_of(listed: &ListedVersion) -> &[u8] {
-    match &listed.entry {
-        VersionEntry::Object(object) => &object.key,
-        VersionEntry::Marker(marker) => &marker.key,
     }
 }
 

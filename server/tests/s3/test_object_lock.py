@@ -161,6 +161,16 @@ class Retention(Case):
         copied = s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/source", **lock)["VersionId"]
         self.refused(403, "AccessDenied", s3.delete_object, Bucket=bucket, Key="copy", VersionId=copied)
 
+    def test_uploads_in_parts_are_locked_too(self):
+        bucket = self.bucket()
+        lock = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": later(days=1), "ObjectLockLegalHoldStatus": "ON"}
+        upload = s3.create_multipart_upload(Bucket=bucket, Key="parts", **lock)["UploadId"]
+        upload = {"Bucket": bucket, "Key": "parts", "UploadId": upload}
+        etag = s3.upload_part(**upload, PartNumber=1, Body=b"x")["ETag"]
+        done = s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]})
+        self.refused(403, "AccessDenied", s3.delete_object, Bucket=bucket, Key="parts", VersionId=done["VersionId"])
+        self.assertEqual(s3.head_object(Bucket=bucket, Key="parts")["ObjectLockLegalHoldStatus"], "ON")
+
 
 class LegalHold(Case):
     def test_a_hold_binds_until_it_is_lifted(self):

@@ -1,0 +1,187 @@
+//! GetObjectAttributes: what HEAD says and what is known of the parts, without a byte of the object.
+
+use std::sync::Arc;
+
+use s3s::dto::*;
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
+use strongroom::format::NamedList;
+use strongroom::vault::{ObjectInfo, OpenRequest};
+
+use super::AppState;
+use super::access;
+use super::body::blocking;
+use super::checksums::{self, set_checksums};
+use super::errors::{error, invalid_argument};
+use super::facts::{Facts, strong};
+use super::objects::object_etag;
+use super::sse::{self, CustomerFields};
+use super::version;
+
+pub(super) async fn get_object_attributes(
+    state: &Arc<AppState>,
+    request: S3Request<GetObjectAttributesInput>,
+) -> S3Result<S3Response<GetObjectAttributesOutput>> {
+    let principal = access::principal(&request)?;
+    let mut input = request.input;
+    let key = input.sse_customer_key.take();
+    let owner = input.expected_bucket_owner.as_deref();
+    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let which = version::which(input.version_id.as_deref())?;
+    let wanted = Wanted::read(&input.object_attributes)?;
+    let customer = sse::customer_key(CustomerFields {
+        algorithm: input.sse_customer_algorithm.as_deref(),
+        key,
+        md5: input.sse_customer_key_md5.as_deref(),
+    })?;
+    let (after, limit) = page(input.part_number_marker, input.max_parts)?;
+    let (vault, by) = (Arc::clone(&state.vault), principal.name.to_string());
+    let (info, sums) = blocking(move || {
+        let request = OpenRequest {
+            bucket: &input.bucket,
+            key: input.key.as_bytes(),
+            version: which,
+            customer: customer.map(|customer| customer.key),
+            instance: None,
+            principal: &by,
+        };
+        let resource = format!("{}/{}", input.bucket, input.key);
+        let failed = |cause| version::failed(cause, &resource, which);
+        let sums = if wanted.parts {
+            vault.part_attrs(&request, after, limit).map_err(failed)?
+        } else {
+            Vec::new()
+        };
+        Ok::<_, S3Error>((vault.head(request).map_err(failed)?, sums))
+    })
+    .await??;
+    principal.confirm(&info.facts)?;
+    let facts = Facts::decode(&info.facts);
+    let mut output = GetObjectAttributesOutput {
+        last_modified: Some(Facts::timestamp(info.modified_ms)),
+        version_id: version::of_read(bucket.versioning, info.version, info.null),
+        ..GetObjectAttributesOutput::default()
+    };
+    if wanted.etag {
+        output.e_tag = Some(strong(&object_etag(&info)));
+    }
+    if wanted.size {
+        output.object_size = i64::try_from(info.length).ok();
+    }
+    if wanted.class {
+        output.storage_class = Some(StorageClass::from(
+            facts.class.unwrap_or_else(|| "STANDARD".to_owned()),
+        ));
+    }
+    let stored = checksums::stored(&info.attrs);
+    if wanted.checksum && !stored.is_empty() {
+        let mut checksum = Checksum {
+            checksum_type: checksums::kind(&stored).map(ChecksumType::from_static),
+            ..Checksum::default()
+        };
+        set_checksums!(checksum, &stored);
+        output.checksum = Some(checksum);
+    }
+    if wanted.parts && !info.parts.is_empty() {
+        output.object_parts = Some(parts(&info, &sums, after, limit));
+    }
+    Ok(S3Response::new(output))
+}
+
+/// The attributes a request asks for.
+#[derive(Clone, Copy, Default)]
+struct Wanted {
+    etag: bool,
+    checksum: bool,
+    parts: bool,
+    class: bool,
+    size: bool,
+}
+
+impl Wanted {
+    fn read(names: &[ObjectAttributes]) -> S3Result<Self> {
+        let mut wanted = Self::default();
+        // One header with all of them, or one for each.
+        for name in names.iter().flat_map(|names| names.as_str().split(',')) {
+            match name.trim() {
+                ObjectAttributes::ETAG => wanted.etag = true,
+                ObjectAttributes::CHECKSUM => wanted.checksum = true,
+                ObjectAttributes::OBJECT_PARTS => wanted.parts = true,
+                ObjectAttributes::STORAGE_CLASS => wanted.class = true,
+                ObjectAttributes::OBJECT_SIZE => wanted.size = true,
+                other => {
+                    return Err(invalid_argument(
+                        "x-amz-object-attributes",
+                        other,
+                        "Invalid attribute name specified.",
+                    ));
+                }
+            }
+        }
+        if names.is_empty() {
+            return Err(error(
+                S3ErrorCode::InvalidArgument,
+                "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty",
+            ));
+        }
+        Ok(wanted)
+    }
+}
+
+/// A page of the parts. Those that came with a checksum are shown one by one.
+fn parts(
+    info: &ObjectInfo,
+    sums: &[(u32, NamedList)],
+    after: u32,
+    limit: usize,
+) -> GetObjectAttributesParts {
+    let spans: Vec<_> = info.parts.iter().filter(|span| span.part > after).collect();
+    let truncated = spans.len() > limit;
+    let shown = &spans[..spans.len().min(limit)];
+    let entries: Vec<ObjectPart> = shown
+        .iter()
+        .filter_map(|span| {
+            let (_, attrs) = sums.iter().find(|(part, _)| *part == span.part)?;
+            let stored = checksums::stored(attrs);
+            if stored.is_empty() {
+                return None;
+            }
+            let mut entry = ObjectPart {
+                part_number: i32::try_from(span.part).ok(),
+                size: i64::try_from(span.length).ok(),
+                ..ObjectPart::default()
+            };
+            set_checksums!(entry, &stored);
+            Some(entry)
+        })
+        .collect();
+    GetObjectAttributesParts {
+        is_truncated: Some(truncated),
+        max_parts: i32::try_from(limit).ok(),
+        next_part_number_marker: i32::try_from(shown.last().map_or(0, |span| span.part)).ok(),
+        part_number_marker: i32::try_from(after).ok(),
+        parts: (!entries.is_empty()).then_some(entries),
+        total_parts_count: i32::try_from(info.parts.len()).ok(),
+    }
+}
+
+fn page(marker: Option<i32>, most: Option<i32>) -> S3Result<(u32, usize)> {
+    let marker = marker.unwrap_or_default();
+    let after = u32::try_from(marker).map_err(|_| {
+        invalid_argument(
+            "x-amz-part-number-marker",
+            &marker.to_string(),
+            "Argument part-number-marker must be an integer between 0 and 2147483647",
+        )
+    })?;
+    let limit = most.unwrap_or(MOST_PARTS).min(MOST_PARTS);
+    let limit = usize::try_from(limit).map_err(|_| {
+        invalid_argument(
+            "x-amz-max-parts",
+            &limit.to_string(),
+            "Argument max-parts must be an integer between 0 and 2147483647",
+        )
+    })?;
+    Ok((after, limit))
+}
+
+const MOST_PARTS: i32 = 1000;

@@ -1,0 +1,582 @@
+//! Uploads in parts: begun, completed, aborted. The parts themselves are in [`super::parts`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use s3s::dto::*;
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
+use serde::{Deserialize, Serialize};
+use strongroom::format::NamedList;
+use strongroom::id::{InstanceId, VersionId};
+use strongroom::store::{Bucket, Precondition, Which};
+use strongroom::vault::{CommitRequest, CompleteRequest, PutRequest, Stat, Vault, VaultError};
+
+use super::AppState;
+use super::access;
+use super::archive;
+use super::body::blocking;
+use super::checksums::{self, set_checksums};
+use super::conditions;
+use super::encryption::{self, Reply, set_encryption};
+use super::errors::{error, from_vault, malformed_xml, with_detail};
+use super::facts::{ContentHeaders, Facts, has_md5_etag, stat_etag, strong};
+use super::lifecycle;
+use super::objects::{check_key, current};
+use super::part_sums::{self, UploadSum};
+use super::parts::{StoredPart, stored_parts};
+use super::sharing;
+use super::sse::{self, CustomerFields};
+use super::version;
+use super::write_facts::fact_headers;
+
+/// What completing an upload needs to know of how it was begun.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UploadAttrs {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sum: Option<UploadSum>,
+}
+
+impl UploadAttrs {
+    pub(super) fn decode(bytes: &[u8]) -> Self {
+        serde_json::from_slice(bytes).unwrap_or_default()
+    }
+}
+
+pub(super) async fn create_multipart_upload(
+    state: &Arc<AppState>,
+    request: S3Request<CreateMultipartUploadInput>,
+) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+    let principal = access::principal(&request)?;
+    let S3Request {
+        mut input, headers, ..
+    } = request;
+    let key = input.sse_customer_key.take();
+    let owner = input.expected_bucket_owner.as_deref();
+    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    check_key(&input.key)?;
+    let encryption = encryption::resolve(
+        state,
+        &bucket,
+        &headers,
+        CustomerFields {
+            algorithm: input.sse_customer_algorithm.as_deref(),
+            key,
+            md5: input.sse_customer_key_md5.as_deref(),
+        },
+    )
+    .await?;
+    let sum = UploadSum::asked(
+        input
+            .checksum_algorithm
+            .as_ref()
+            .map(ChecksumAlgorithm::as_str),
+        input.checksum_type.as_ref().map(ChecksumType::as_str),
+    )?;
+    let mut facts = fact_headers!(input).facts(state, &bucket).await?;
+    sharing::stamp(state, &principal, &headers, &mut facts).await?;
+    facts.sum.clone_from(&sum);
+    facts.bucket_key = encryption.reply.bucket_key == Some(true);
+    let head = ContentHeaders {
+        cache_control: input.cache_control,
+        content_disposition: input.content_disposition,
+        content_encoding: input.content_encoding,
+        content_language: input.content_language,
+        content_type: input.content_type,
+        expires: input.expires,
+        website_redirect_location: input.website_redirect_location,
+        metadata: input.metadata.unwrap_or_default(),
+    }
+    .head()?;
+    let reply = encryption.reply;
+    let attrs =
+        serde_json::to_vec(&UploadAttrs { sum: sum.clone() }).map_err(S3Error::internal_error)?;
+    let upload = PutRequest {
+        bucket: input.bucket.clone(),
+        key: input.key.clone().into_bytes(),
+        protection: encryption.protection,
+        head,
+        facts: facts.encode(),
+        suite: None,
+        principal: principal.name.to_string(),
+    };
+    let resource = format!("{}/{}", input.bucket, input.key);
+    let vault = Arc::clone(&state.vault);
+    let begun = blocking(move || {
+        vault
+            .create_upload(upload, attrs)
+            .map_err(|cause| from_vault(cause, &resource))
+    })
+    .await??;
+    let abort = lifecycle::abort(state, &bucket, &input.key, begun.created_ms).await?;
+    let mut output = CreateMultipartUploadOutput {
+        abort_date: abort.as_ref().map(|(at, _)| Facts::timestamp(*at)),
+        abort_rule_id: abort.map(|(_, rule)| rule),
+        bucket: Some(input.bucket),
+        key: Some(input.key),
+        upload_id: Some(begun.id.to_string()),
+        ..CreateMultipartUploadOutput::default()
+    };
+    if let Some(sum) = &sum {
+        output.checksum_algorithm =
+            Some(ChecksumAlgorithm::from(sum.algorithm.to_ascii_uppercase()));
+        output.checksum_type = Some(ChecksumType::from_static(sum.kind.as_str()));
+    }
+    set_encryption!(output, &reply);
+    output.ssekms_encryption_context = reply.kms_context;
+    Ok(S3Response::new(output))
+}
+
+pub(super) async fn abort_multipart_upload(
+    state: &Arc<AppState>,
+    request: S3Request<AbortMultipartUploadInput>,
+) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+    let principal = access::principal(&request)?;
+    let input = request.input;
+    let owner = input.expected_bucket_owner.as_deref();
+    access::bucket(state, &principal, &input.bucket, owner).await?;
+    let id = upload_id(&input.upload_id)?;
+    let vault = Arc::clone(&state.vault);
+    blocking(move || {
+        vault
+            .abort_upload(&input.bucket, input.key.as_bytes(), id)
+            .map_err(|cause| from_vault(cause, &format!("{}/{}", input.bucket, input.key)))
+    })
+    .await??;
+    Ok(S3Response::with_status(
+        AbortMultipartUploadOutput::default(),
+        http::StatusCode::NO_CONTENT,
+    ))
+}
+
+pub(super) async fn complete_multipart_upload(
+    state: &Arc<AppState>,
+    request: S3Request<CompleteMultipartUploadInput>,
+) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+    let principal = access::principal(&request)?;
+    let S3Request {
+        mut input, headers, ..
+    } = request;
+    let key = input.sse_customer_key.take();
+    let owner = input.expected_bucket_owner.as_deref();
+    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    // Nothing is opened or sealed with it here; a malformed one is refused all the same.
+    sse::customer_key(CustomerFields {
+        algorithm: input.sse_customer_algorithm.as_deref(),
+        key,
+        md5: input.sse_customer_key_md5.as_deref(),
+    })?;
+    let parts = chosen(input.multipart_upload.take())?;
+    let completion = Completion {
+        state: Arc::clone(state),
+        vault: Arc::clone(&state.vault),
+        bucket,
+        id: upload_id(&input.upload_id)?,
+        parts,
+        sums: checksums::announced(&headers),
+        kind: input.checksum_type.take(),
+        size: input.mpu_object_size,
+        if_match: input.if_match.take(),
+        if_none_match: input.if_none_match.take(),
+        smallest: state.multipart.smallest_part,
+        location: format!("/{}/{}", input.bucket, input.key),
+        key: input.key,
+        principal: principal.name.to_string(),
+    };
+    let state = Arc::clone(state);
+    let mut work: BoxFuture<'static, S3Result<CompleteMultipartUploadOutput>> =
+        Box::pin(async move {
+            let (output, stat, name, key) = blocking(move || completion.run()).await??;
+            let class = Facts::decode(&stat.facts).class;
+            archive::after_write(
+                &state,
+                class.as_deref(),
+                (&name, &key),
+                stat.version,
+                stat.null,
+            );
+            Ok(output)
+        });
+    // Nearly always at once. If not, the client is kept waiting by white space, and learns of a
+    // failure from the body.
+    match tokio::time::timeout(PATIENCE, &mut work).await {
+        Ok(done) => done.map(S3Response::new),
+        Err(_) => Ok(S3Response::new(CompleteMultipartUploadOutput {
+            future: Some(work),
+            ..CompleteMultipartUploadOutput::default()
+        })),
+    }
+}
+
+/// The answer, and what it is about: version, bucket and key.
+type Completed = (CompleteMultipartUploadOutput, Stat, String, String);
+
+/// Everything that completing an upload depends on.
+struct Completion {
+    state: Arc<AppState>,
+    vault: Arc<Vault>,
+    bucket: Bucket,
+    key: String,
+    id: InstanceId,
+    parts: Vec<(u32, CompletedPart)>,
+    /// Checksums of the whole object, as the request has them.
+    sums: Vec<(&'static str, String)>,
+    kind: Option<ChecksumType>,
+    size: Option<i64>,
+    if_match: Option<ETagCondition>,
+    if_none_match: Option<ETagCondition>,
+    smallest: u64,
+    location: String,
+    principal: String,
+}
+
+impl Completion {
+    fn run(self) -> S3Result<Completed> {
+        let resource = format!("{}/{}", self.bucket.name, self.key);
+        let upload = match self
+            .vault
+            .upload(&self.bucket.name, self.key.as_bytes(), self.id)
+        {
+            Ok(upload) => upload,
+            Err(VaultError::NoSuchUpload { .. }) => return self.completed_before(),
+            Err(cause) => return Err(from_vault(cause, &resource)),
+        };
+        let sum = UploadAttrs::decode(&upload.attrs).sum;
+        let stored = stored_parts(
+            &self.vault,
+            &self.bucket.name,
+            &self.key,
+            self.id,
+            upload.mode,
+        )?;
+        let parts = self.choose(&stored, sum.as_ref())?;
+        let length: u64 = parts.iter().map(|part| part.length).sum();
+        if self
+            .size
+            .is_some_and(|announced| u64::try_from(announced) != Ok(length))
+        {
+            return Err(error(
+                S3ErrorCode::InvalidRequest,
+                format!(
+                    "The provided 'x-amz-mp-object-size' header value {} does not match what was computed: {length}",
+                    self.size.unwrap_or_default()
+                ),
+            ));
+        }
+        // Under a customer key the parts' checksums are sealed, and nothing more can be sealed now.
+        let whole = self.whole_sum(sum.as_ref(), &parts)?;
+        let mut attrs = NamedList::default();
+        if has_md5_etag(upload.mode) {
+            let md5s = parts.iter().filter_map(|part| part.md5);
+            attrs.0.push(checksums::md5_attribute(part_sums::md5(md5s)));
+        }
+        attrs.0.extend(
+            whole
+                .iter()
+                .map(|(algorithm, value)| checksums::attribute(algorithm, value)),
+        );
+        let precondition = self.precondition()?;
+        let mut facts = Facts::read(&upload.facts)?;
+        facts.parts = u32::try_from(parts.len()).ok();
+        let chosen: Vec<_> = parts.iter().map(|part| (part.part, part.salt)).collect();
+        let request = CompleteRequest {
+            bucket: &self.bucket.name,
+            key: self.key.as_bytes(),
+            upload: self.id,
+            parts: &chosen,
+            principal: &self.principal,
+        };
+        let commit = CommitRequest {
+            precondition,
+            attrs,
+            facts: Some(facts.encode()),
+        };
+        let committed =
+            self.vault
+                .complete_upload(&request, &commit)
+                .map_err(|cause| match cause {
+                    VaultError::NoSuchPart(part) => invalid_part(part),
+                    cause => from_vault(cause, &resource),
+                })?;
+        let stat = self.stat(Which::Label(committed.version), committed.null)?;
+        let mut output = self.output(&stat);
+        output.version_id = version::of_write(committed.version, committed.null);
+        if let Some(sum) = &sum
+            && whole.is_some()
+        {
+            output.checksum_type = Some(ChecksumType::from_static(sum.kind.as_str()));
+        }
+        set_checksums!(output, whole.as_slice());
+        Ok((output, stat, self.bucket.name, self.key))
+    }
+
+    /// The same answer again, if this upload is the version it became.
+    fn completed_before(self) -> S3Result<Completed> {
+        let label = VersionId(self.id.0);
+        let stat = [Which::Label(label), Which::Null]
+            .into_iter()
+            .find_map(|which| {
+                let stat = self
+                    .vault
+                    .stat(&self.bucket.name, self.key.as_bytes(), which)
+                    .ok()?;
+                (stat.version == label).then_some(stat)
+            })
+            .ok_or_else(no_such_upload)?;
+        let mut output = self.output(&stat);
+        output.version_id = version::of_write(stat.version, stat.null);
+        Ok((output, stat, self.bucket.name, self.key))
+    }
+
+    fn stat(&self, which: Which, null: bool) -> S3Result<Stat> {
+        let which = if null { Which::Null } else { which };
+        self.vault
+            .stat(&self.bucket.name, self.key.as_bytes(), which)
+            .map_err(|cause| from_vault(cause, &format!("{}/{}", self.bucket.name, self.key)))
+    }
+
+    fn output(&self, stat: &Stat) -> CompleteMultipartUploadOutput {
+        let bucket_key = Facts::decode(&stat.facts).bucket_key;
+        let under = (stat.mode, stat.kms_root);
+        let reply = Reply::of_mode(&self.state, under, bucket_key, None);
+        CompleteMultipartUploadOutput {
+            bucket: Some(self.bucket.name.clone()),
+            e_tag: Some(strong(&stat_etag(stat))),
+            key: Some(self.key.clone()),
+            location: Some(self.location.clone()),
+            server_side_encryption: reply.server_side_encryption,
+            ssekms_key_id: reply.kms_key,
+            bucket_key_enabled: reply.bucket_key,
+            ..CompleteMultipartUploadOutput::default()
+        }
+    }
+
+    /// The stored parts that the request names, in its order, if they are as it says.
+    fn choose<'a>(
+        &self,
+        stored: &'a [StoredPart],
+        sum: Option<&UploadSum>,
+    ) -> S3Result<Vec<&'a StoredPart>> {
+        let mut found = Vec::with_capacity(self.parts.len());
+        for (number, named) in &self.parts {
+            let part = stored
+                .binary_search_by_key(number, |part| part.part)
+                .ok()
+                .and_then(|at| stored.get(at))
+                .ok_or_else(|| invalid_part(*number))?;
+            let etag = named.e_tag.as_ref().map(ETag::value);
+            if etag.is_some_and(|etag| etag.trim_matches('"') != part.etag) {
+                return Err(invalid_part(*number));
+            }
+            check_part_sum(*number, named, part, sum)?;
+            found.push(part);
+        }
+        let last = found.len().saturating_sub(1);
+        for (at, part) in found.iter().enumerate() {
+            if at < last && part.length < self.smallest {
+                return Err(with_detail(
+                    error(
+                        S3ErrorCode::EntityTooSmall,
+                        "Your proposed upload is smaller than the minimum allowed size",
+                    ),
+                    &[
+                        ("ProposedSize", &part.length.to_string()),
+                        ("MinSizeAllowed", &self.smallest.to_string()),
+                        ("PartNumber", &part.part.to_string()),
+                        ("ETag", &part.etag),
+                    ],
+                ));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The object's checksum, compared with the one the request has.
+    fn whole_sum(
+        &self,
+        sum: Option<&UploadSum>,
+        parts: &[&StoredPart],
+    ) -> S3Result<Option<(&'static str, String)>> {
+        if let (Some(asked), Some(sum)) = (&self.kind, sum)
+            && asked.as_str() != sum.kind.as_str()
+        {
+            return Err(error(
+                S3ErrorCode::InvalidRequest,
+                format!(
+                    "The upload was created using the {} checksum mode. The complete request must use the same checksum mode.",
+                    sum.kind.as_str()
+                ),
+            ));
+        }
+        let Some(sum) = sum else {
+            return Ok(None);
+        };
+        let algorithm = checksums::known(&sum.algorithm)?;
+        let parts: Vec<_> = parts
+            .iter()
+            .map(|part| (part.length, part.sum(algorithm)))
+            .collect();
+        let Some(whole) = sum.of(&parts) else {
+            return Ok(None);
+        };
+        for (announced, value) in &self.sums {
+            // A composite may be sent with the number of parts or without.
+            let same =
+                *value == whole || whole.split_once('-').is_some_and(|(bare, _)| bare == value);
+            if *announced != algorithm || !same {
+                return Err(error(
+                    S3ErrorCode::BadDigest,
+                    format!(
+                        "The {} you specified did not match the calculated checksum.",
+                        announced.to_ascii_uppercase()
+                    ),
+                ));
+            }
+        }
+        Ok(Some((algorithm, whole)))
+    }
+
+    fn precondition(&self) -> S3Result<Precondition> {
+        let now = match self.if_match {
+            Some(_) => current(&self.vault, &self.bucket.name, &self.key)?,
+            None => None,
+        };
+        conditions::on_write(
+            self.if_match.as_ref(),
+            self.if_none_match.as_ref(),
+            now.as_ref(),
+        )
+    }
+}
+
+/// A part's checksum as the request has it against the one that was computed when it arrived.
+fn check_part_sum(
+    number: u32,
+    named: &CompletedPart,
+    part: &StoredPart,
+    sum: Option<&UploadSum>,
+) -> S3Result<()> {
+    let sent = checksums::of_part(named);
+    for (algorithm, value) in &sent {
+        if part.sum(algorithm).is_some_and(|stored| stored != value) {
+            return Err(invalid_part(number));
+        }
+    }
+    match sum {
+        Some(sum)
+            if sum.kind == part_sums::Kind::Composite
+                && !sent
+                    .iter()
+                    .any(|(algorithm, _)| *algorithm == sum.algorithm) =>
+        {
+            Err(error(
+                S3ErrorCode::InvalidRequest,
+                format!(
+                    "The upload was created using a {} checksum. The complete request must include the checksum for each part. It was missing for part {number} in the request.",
+                    sum.algorithm
+                ),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The parts of a complete request: at least one, numbers ascending.
+fn chosen(upload: Option<CompletedMultipartUpload>) -> S3Result<Vec<(u32, CompletedPart)>> {
+    let parts = upload
+        .and_then(|upload| upload.parts)
+        .filter(|parts| !parts.is_empty() && parts.len() <= MOST_PARTS)
+        .ok_or_else(malformed_xml)?;
+    let parts = parts
+        .into_iter()
+        .map(|part| {
+            let number = part
+                .part_number
+                .and_then(|number| u32::try_from(number).ok());
+            Some((number?, part))
+        })
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(malformed_xml)?;
+    if parts
+        .windows(2)
+        .any(|pair| matches!(pair, [(before, _), (after, _)] if before >= after))
+    {
+        return Err(error(
+            S3ErrorCode::InvalidPartOrder,
+            "The list of parts was not in ascending order. Parts must be ordered by part number.",
+        ));
+    }
+    Ok(parts)
+}
+
+/// An upload's id: 32 hex digits. Anything else names no upload.
+pub(super) fn upload_id(id: &str) -> S3Result<InstanceId> {
+    match version::which(Some(id)) {
+        Ok(Which::Label(label)) => Ok(InstanceId(label.0)),
+        _ => Err(no_such_upload()),
+    }
+}
+
+pub(super) fn no_such_upload() -> S3Error {
+    error(
+        S3ErrorCode::NoSuchUpload,
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
+    )
+}
+
+fn invalid_part(number: u32) -> S3Error {
+    with_detail(
+        error(
+            S3ErrorCode::InvalidPart,
+            "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
+        ),
+        &[("PartNumber", &number.to_string())],
+    )
+}
+
+pub(super) const MOST_PARTS: usize = 10_000;
+/// How long a completion may take before its client is told to wait.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn parts(numbers: &[i32]) -> S3Result<Vec<(u32, CompletedPart)>> {
+        let parts = numbers
+            .iter()
+            .map(|number| CompletedPart {
+                part_number: Some(*number),
+                ..CompletedPart::default()
+            })
+            .collect();
+        chosen(Some(CompletedMultipartUpload { parts: Some(parts) }))
+    }
+
+    #[test]
+    fn a_list_of_parts_ascends_and_is_not_empty() {
+        assert_eq!(parts(&[1, 3, 10_000]).unwrap().len(), 3);
+        for (numbers, code) in [
+            (&[][..], "MalformedXML"),
+            (&[2, 1], "InvalidPartOrder"),
+            (&[1, 1], "InvalidPartOrder"),
+            (&[-1], "MalformedXML"),
+        ] {
+            let refused = parts(numbers).unwrap_err();
+            assert_eq!(refused.code().as_str(), code, "{numbers:?}");
+        }
+        assert!(chosen(None).is_err());
+    }
+
+    #[test]
+    fn an_upload_id_is_an_instance_or_no_upload() {
+        let id = InstanceId([0x1f; 16]);
+        assert_eq!(upload_id(&id.to_string()).unwrap(), id);
+        for wrong in ["", "null", "x"] {
+            let refused = upload_id(wrong).unwrap_err();
+            assert_eq!(refused.code().as_str(), "NoSuchUpload");
+        }
+    }
+}

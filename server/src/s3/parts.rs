@@ -1,0 +1,571 @@
+//! Parts of an upload: sent, copied, listed. Each is sealed as it arrives, under the one data key of
+//! its object and a salt of its own.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use s3s::dto::*;
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
+use strongroom::id::InstanceId;
+use strongroom::keys::Mode;
+use strongroom::vault::{PartInfo, PartRequest, PartStream, Vault, VaultError};
+use zeroize::Zeroizing;
+
+use super::AppState;
+use super::access::{self, Principal};
+use super::body::{Upload, blocking};
+use super::checksums::{self, BodyChecks, Verified, set_checksums};
+use super::conditions::ReadConditions;
+use super::copy;
+use super::encryption::{Reply, set_encryption};
+use super::errors::{error, from_vault, invalid_argument};
+use super::facts::{Facts, has_md5_etag, strong};
+use super::lifecycle;
+use super::multipart::{MOST_PARTS, UploadAttrs, upload_id};
+use super::objects::{self, LARGEST_PUT, Source, object_etag};
+use super::part_sums::UploadSum;
+use super::sse::{self, CustomerFields, CustomerKey};
+use super::version;
+
+pub(super) async fn upload_part(
+    state: &Arc<AppState>,
+    request: S3Request<UploadPartInput>,
+) -> S3Result<S3Response<UploadPartOutput>> {
+    let principal = access::principal(&request)?;
+    let S3Request {
+        mut input,
+        headers,
+        trailing_headers,
+        ..
+    } = request;
+    let key = input.sse_customer_key.take();
+    let owner = input.expected_bucket_owner.as_deref();
+    access::bucket(state, &principal, &input.bucket, owner).await?;
+    let target = Target {
+        number: part_number(input.part_number)?,
+        upload: upload_id(&input.upload_id)?,
+        bucket: input.bucket,
+        key: input.key,
+    };
+    let customer = sse::customer_key(CustomerFields {
+        algorithm: input.sse_customer_algorithm.as_deref(),
+        key,
+        md5: input.sse_customer_key_md5.as_deref(),
+    })?;
+    let expected = input
+        .content_length
+        .and_then(|length| u64::try_from(length).ok())
+        .ok_or_else(|| {
+            error(
+                S3ErrorCode::MissingContentLength,
+                "You must provide the Content-Length HTTP header.",
+            )
+        })?;
+    if expected > LARGEST_PUT {
+        return Err(error(
+            S3ErrorCode::EntityTooLarge,
+            "Your proposed upload exceeds the maximum allowed size",
+        ));
+    }
+    let checks = BodyChecks::from_headers(&headers)?;
+    let (write, upload) = PartWrite::begin(state, &principal, target, customer, checks).await?;
+    let (upload, last) = upload
+        .fill(input.body, Some(expected), &write.resource)
+        .await?;
+    if upload.length + last.len() as u64 != expected {
+        return Err(error(
+            S3ErrorCode::IncompleteBody,
+            "You did not provide the number of bytes specified by the Content-Length HTTP header",
+        ));
+    }
+    let written = write
+        .finish(upload, last, move |checks| {
+            checks.verify(trailing_headers.as_ref())
+        })
+        .await?;
+    let mut output = UploadPartOutput {
+        e_tag: Some(strong(&written.etag)),
+        ..UploadPartOutput::default()
+    };
+    set_checksums!(output, &written.checksums);
+    set_encryption!(output, &written.encryption);
+    Ok(S3Response::new(output))
+}
+
+pub(super) async fn upload_part_copy(
+    state: &Arc<AppState>,
+    request: S3Request<UploadPartCopyInput>,
+) -> S3Result<S3Response<UploadPartCopyOutput>> {
+    let principal = access::principal(&request)?;
+    let mut input = request.input;
+    let (key, source_key) = (
+        input.sse_customer_key.take(),
+        input.copy_source_sse_customer_key.take(),
+    );
+    let owner = input.expected_bucket_owner.as_deref();
+    access::bucket(state, &principal, &input.bucket, owner).await?;
+    let (source_bucket, source_name, which) = copy::source(&input.copy_source)?;
+    let owner = input.expected_source_bucket_owner.as_deref();
+    let versioning = access::bucket(state, &principal, &source_bucket, owner)
+        .await?
+        .versioning;
+    let target = Target {
+        number: part_number(input.part_number)?,
+        upload: upload_id(&input.upload_id)?,
+        bucket: input.bucket,
+        key: input.key,
+    };
+    let customer = sse::customer_key(CustomerFields {
+        algorithm: input.sse_customer_algorithm.as_deref(),
+        key,
+        md5: input.sse_customer_key_md5.as_deref(),
+    })?;
+    let source_customer = sse::customer_key(CustomerFields {
+        algorithm: input.copy_source_sse_customer_algorithm.as_deref(),
+        key: source_key,
+        md5: input.copy_source_sse_customer_key_md5.as_deref(),
+    })?;
+    let range = input
+        .copy_source_range
+        .as_deref()
+        .map(source_range)
+        .transpose()?;
+    let source = Source {
+        bucket: source_bucket,
+        key: source_name,
+        which,
+        customer: source_customer.map(|customer| customer.key),
+    };
+    let reader = objects::open(state, source, &principal.name)
+        .await
+        .map_err(copy::marker_as_source)?;
+    let info = reader.info();
+    principal.confirm_source(&info.facts)?;
+    ReadConditions {
+        if_match: input.copy_source_if_match,
+        if_none_match: input.copy_source_if_none_match,
+        if_modified_since: input.copy_source_if_modified_since,
+        if_unmodified_since: input.copy_source_if_unmodified_since,
+    }
+    .check(&object_etag(info), info.modified_ms)
+    .map_err(super::conditions::Failed::on_copy)?;
+    let bytes = match range {
+        None => 0..info.length,
+        Some(range) if range.end <= info.length => range,
+        Some(_) => {
+            return Err(invalid_argument(
+                "x-amz-copy-source-range",
+                input.copy_source_range.as_deref().unwrap_or_default(),
+                format!(
+                    "Range specified is not valid for source object of size: {}",
+                    info.length
+                ),
+            ));
+        }
+    };
+    if bytes.end - bytes.start > LARGEST_PUT {
+        return Err(error(
+            S3ErrorCode::InvalidRequest,
+            format!(
+                "The specified copy source is larger than the maximum allowable size for a copy source: {LARGEST_PUT}"
+            ),
+        ));
+    }
+    let copy_source_version_id = version::of_read(versioning, info.version, info.null);
+    let (write, upload) =
+        PartWrite::begin(state, &principal, target, customer, BodyChecks::none()).await?;
+    let upload = copy::pump(reader, upload, bytes, &write.resource).await?;
+    let written = write
+        .finish(upload, Zeroizing::default(), BodyChecks::computed)
+        .await?;
+    let mut result = CopyPartResult {
+        e_tag: Some(strong(&written.etag)),
+        last_modified: Some(Facts::timestamp(written.modified_ms)),
+        ..CopyPartResult::default()
+    };
+    set_checksums!(result, &written.checksums);
+    let mut output = UploadPartCopyOutput {
+        copy_part_result: Some(result),
+        copy_source_version_id,
+        ..UploadPartCopyOutput::default()
+    };
+    set_encryption!(output, &written.encryption);
+    Ok(S3Response::new(output))
+}
+
+pub(super) async fn list_parts(
+    state: &Arc<AppState>,
+    request: S3Request<ListPartsInput>,
+) -> S3Result<S3Response<ListPartsOutput>> {
+    let principal = access::principal(&request)?;
+    let mut input = request.input;
+    let key = input.sse_customer_key.take();
+    let owner = input.expected_bucket_owner.as_deref();
+    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let id = upload_id(&input.upload_id)?;
+    sse::customer_key(CustomerFields {
+        algorithm: input.sse_customer_algorithm.as_deref(),
+        key,
+        md5: input.sse_customer_key_md5.as_deref(),
+    })?;
+    let most = input.max_parts.unwrap_or(MOST_LISTED);
+    let limit = usize::try_from(most.min(MOST_LISTED)).map_err(|_| {
+        invalid_argument(
+            "max-parts",
+            &most.to_string(),
+            "Argument max-parts must be an integer between 0 and 2147483647",
+        )
+    })?;
+    let marker = input.part_number_marker.unwrap_or_default();
+    let after = u32::try_from(marker).map_err(|_| {
+        invalid_argument(
+            "part-number-marker",
+            &marker.to_string(),
+            "Argument part-number-marker must be an integer between 0 and 2147483647",
+        )
+    })?;
+    let (vault, name) = (Arc::clone(&state.vault), input.key.clone());
+    let bucket_name = bucket.name.clone();
+    let (upload, mut parts) = blocking(move || {
+        let failed = |cause| from_vault(cause, &format!("{bucket_name}/{name}"));
+        let upload = vault
+            .upload(&bucket_name, name.as_bytes(), id)
+            .map_err(failed)?;
+        let found = vault
+            .list_parts(&bucket_name, name.as_bytes(), id, after, limit + 1)
+            .map_err(failed)?;
+        let mode = upload.mode;
+        let parts: Vec<StoredPart> = found
+            .into_iter()
+            .map(|part| StoredPart::new(part, mode))
+            .collect();
+        Ok::<_, S3Error>((upload, parts))
+    })
+    .await??;
+    let truncated = parts.len() > limit;
+    parts.truncate(limit);
+    let abort = lifecycle::abort(state, &bucket, &input.key, upload.created_ms).await?;
+    let owner = |name: &str| Owner {
+        display_name: Some(name.to_owned()),
+        id: Some(name.to_owned()),
+    };
+    let mut output = ListPartsOutput {
+        abort_date: abort.as_ref().map(|(at, _)| Facts::timestamp(*at)),
+        abort_rule_id: abort.map(|(_, rule)| rule),
+        bucket: Some(input.bucket),
+        initiator: Some(Initiator {
+            display_name: Some(upload.principal.clone()),
+            id: Some(upload.principal.clone()),
+        }),
+        is_truncated: Some(truncated),
+        key: Some(input.key),
+        max_parts: Some(most.min(MOST_LISTED)),
+        next_part_number_marker: parts
+            .last()
+            .filter(|_| truncated)
+            .and_then(|part| i32::try_from(part.part).ok()),
+        owner: Some(owner(&bucket.owner)),
+        part_number_marker: Some(marker),
+        storage_class: Some(StorageClass::from(
+            Facts::decode(&upload.facts)
+                .class
+                .unwrap_or_else(|| "STANDARD".to_owned()),
+        )),
+        upload_id: Some(input.upload_id),
+        ..ListPartsOutput::default()
+    };
+    if let Some(sum) = UploadAttrs::decode(&upload.attrs).sum {
+        output.checksum_algorithm =
+            Some(ChecksumAlgorithm::from(sum.algorithm.to_ascii_uppercase()));
+        output.checksum_type = Some(ChecksumType::from_static(sum.kind.as_str()));
+    }
+    output.parts = Some(parts.into_iter().map(StoredPart::entry).collect());
+    Ok(S3Response::new(output))
+}
+
+/// A part as it is kept.
+pub(super) struct StoredPart {
+    pub(super) part: u32,
+    pub(super) length: u64,
+    pub(super) salt: [u8; 32],
+    pub(super) md5: Option<[u8; 16]>,
+    /// Without quotes.
+    pub(super) etag: String,
+    modified_ms: u64,
+    sums: Vec<(&'static str, String)>,
+}
+
+impl StoredPart {
+    pub(super) fn new(part: PartInfo, mode: Mode) -> Self {
+        let attrs = part.attrs.unwrap_or_default();
+        let md5 = checksums::md5_of(&attrs);
+        Self {
+            part: part.part,
+            length: part.length,
+            salt: part.salt,
+            etag: part_etag(mode, md5, &part.salt),
+            md5,
+            modified_ms: part.modified_ms,
+            sums: checksums::stored(&attrs),
+        }
+    }
+
+    /// One of its checksums.
+    pub(super) fn sum(&self, algorithm: &str) -> Option<&str> {
+        self.sums
+            .iter()
+            .find(|(known, _)| *known == algorithm)
+            .map(|(_, sum)| sum.as_str())
+    }
+
+    fn entry(self) -> Part {
+        let mut entry = Part {
+            e_tag: Some(strong(&self.etag)),
+            last_modified: Some(Facts::timestamp(self.modified_ms)),
+            part_number: i32::try_from(self.part).ok(),
+            size: i64::try_from(self.length).ok(),
+            ..Part::default()
+        };
+        set_checksums!(entry, &self.sums);
+        entry
+    }
+}
+
+/// All parts of an upload, in order.
+pub(super) fn stored_parts(
+    vault: &Vault,
+    bucket: &str,
+    key: &str,
+    id: InstanceId,
+    mode: Mode,
+) -> S3Result<Vec<StoredPart>> {
+    let found = vault
+        .list_parts(bucket, key.as_bytes(), id, 0, MOST_PARTS)
+        .map_err(|cause| from_vault(cause, &format!("{bucket}/{key}")))?;
+    Ok(found
+        .into_iter()
+        .map(|part| StoredPart::new(part, mode))
+        .collect())
+}
+
+/// Where a part goes.
+struct Target {
+    bucket: String,
+    key: String,
+    upload: InstanceId,
+    number: u32,
+}
+
+/// The write of a part between its first byte and its commit.
+struct PartWrite {
+    resource: String,
+    mode: Mode,
+    encryption: Reply,
+}
+
+/// A part that is kept, for its reply.
+struct WrittenPart {
+    etag: String,
+    modified_ms: u64,
+    checksums: Vec<(&'static str, String)>,
+    encryption: Reply,
+}
+
+impl PartWrite {
+    async fn begin(
+        state: &Arc<AppState>,
+        principal: &Principal,
+        target: Target,
+        customer: Option<CustomerKey>,
+        mut checks: BodyChecks,
+    ) -> S3Result<(Self, Upload<PartStream>)> {
+        let vault = Arc::clone(&state.vault);
+        let metrics = state.metrics.clone();
+        let state = Arc::clone(state);
+        let principal = principal.name.to_string();
+        let (customer_md5, customer) = customer
+            .map(|customer| (customer.md5, customer.key))
+            .unzip();
+        blocking(move || {
+            let resource = format!("{}/{}", target.bucket, target.key);
+            let failed = |cause| part_failed(cause, &resource);
+            let (bucket, key) = (target.bucket.as_str(), target.key.as_bytes());
+            let upload = vault.upload(bucket, key, target.upload).map_err(failed)?;
+            if let Some(sum) = UploadAttrs::decode(&upload.attrs).sum {
+                expect_sum(&mut checks, &sum)?;
+            }
+            if has_md5_etag(upload.mode) {
+                checks.need_md5();
+            }
+            let stream = vault
+                .put_part(PartRequest {
+                    bucket: target.bucket.clone(),
+                    key: key.to_vec(),
+                    upload: target.upload,
+                    part: target.number,
+                    customer,
+                    principal,
+                })
+                .map_err(failed)?;
+            let write = Self {
+                mode: upload.mode,
+                encryption: Reply::of_mode(
+                    &state,
+                    (upload.mode, upload.kms_root),
+                    Facts::decode(&upload.facts).bucket_key,
+                    customer_md5,
+                ),
+                resource,
+            };
+            let upload = Upload {
+                stream,
+                checks,
+                length: 0,
+                metrics,
+            };
+            Ok((write, upload))
+        })
+        .await?
+    }
+
+    async fn finish(
+        self,
+        mut upload: Upload<PartStream>,
+        last: Zeroizing<Vec<u8>>,
+        verify: impl FnOnce(BodyChecks) -> S3Result<Verified> + Send + 'static,
+    ) -> S3Result<WrittenPart> {
+        blocking(move || {
+            let failed = |cause| part_failed(cause, &self.resource);
+            if !last.is_empty() {
+                upload.write(&last).map_err(failed)?;
+            }
+            let verified = verify(upload.checks)?;
+            let kept = upload
+                .stream
+                .commit(&verified.attributes(self.mode))
+                .map_err(failed)?;
+            Ok(WrittenPart {
+                etag: part_etag(self.mode, verified.md5, &kept.salt),
+                modified_ms: kept.modified_ms,
+                checksums: verified.checksums,
+                encryption: self.encryption,
+            })
+        })
+        .await?
+    }
+}
+
+/// An upload with a checksum algorithm has every part's computed, and takes no other.
+fn expect_sum(checks: &mut BodyChecks, sum: &UploadSum) -> S3Result<()> {
+    if let Some(other) = checks.other_than(&sum.algorithm) {
+        return Err(error(
+            S3ErrorCode::InvalidRequest,
+            format!(
+                "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {other}",
+                sum.algorithm
+            ),
+        ));
+    }
+    checks.compute(&sum.algorithm);
+    Ok(())
+}
+
+/// What a failed call about a part means: keys are judged against the upload, not against an object.
+fn part_failed(cause: VaultError, resource: &str) -> S3Error {
+    match cause {
+        VaultError::CustomerKeyRequired | VaultError::CustomerKeyNotApplicable => error(
+            S3ErrorCode::InvalidRequest,
+            "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption parameters.",
+        ),
+        VaultError::WrongCustomerKey => error(
+            S3ErrorCode::InvalidRequest,
+            "The provided encryption parameters did not match the ones used originally.",
+        ),
+        cause => from_vault(cause, resource),
+    }
+}
+
+/// The ETag of a part without quotes: its MD5 where the object's is made of MD5s, else a value of
+/// the attempt's own.
+fn part_etag(mode: Mode, md5: Option<[u8; 16]>, salt: &[u8; 32]) -> String {
+    use md5::{Digest, Md5};
+    let value = md5
+        .filter(|_| has_md5_etag(mode))
+        .unwrap_or_else(|| Md5::digest(salt).into());
+    value.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn part_number(number: i32) -> S3Result<u32> {
+    u32::try_from(number)
+        .ok()
+        .filter(|number| (1..=MOST_PARTS).contains(&(*number as usize)))
+        .ok_or_else(|| {
+            invalid_argument(
+                "partNumber",
+                &number.to_string(),
+                "Part number must be an integer between 1 and 10000, inclusive",
+            )
+        })
+}
+
+/// Reads `x-amz-copy-source-range`, which must name both ends.
+fn source_range(range: &str) -> S3Result<Range<u64>> {
+    range
+        .strip_prefix("bytes=")
+        .and_then(|range| range.split_once('-'))
+        .and_then(|(first, last)| Some((first.parse::<u64>().ok()?, last.parse::<u64>().ok()?)))
+        .filter(|(first, last)| first <= last && *last < u64::MAX)
+        .map(|(first, last)| first..last + 1)
+        .ok_or_else(|| {
+            invalid_argument(
+                "x-amz-copy-source-range",
+                range,
+                "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy",
+            )
+        })
+}
+
+const MOST_LISTED: i32 = 1000;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_source_range_names_both_ends() {
+        assert_eq!(source_range("bytes=0-0").unwrap(), 0..1);
+        assert_eq!(source_range("bytes=5-9").unwrap(), 5..10);
+        for wrong in [
+            "bytes=5-",
+            "bytes=-5",
+            "bytes=9-5",
+            "5-9",
+            "bytes=a-b",
+            "lines=1-2",
+            "bytes=0-18446744073709551615",
+            "bytes=1-2,3-4",
+        ] {
+            let refused = source_range(wrong).unwrap_err();
+            assert_eq!(refused.code().as_str(), "InvalidArgument", "{wrong}");
+        }
+    }
+
+    #[test]
+    fn parts_are_numbered_from_one_to_ten_thousand() {
+        assert_eq!(part_number(1).unwrap(), 1);
+        assert_eq!(part_number(10_000).unwrap(), 10_000);
+        for wrong in [0, -1, 10_001] {
+            assert!(part_number(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_tag_of_a_part_under_a_customer_key_says_nothing_of_it() {
+        let md5 = Some([7; 16]);
+        assert_eq!(part_etag(Mode::Managed, md5, &[1; 32]), "07".repeat(16));
+        let one = part_etag(Mode::Customer, md5, &[1; 32]);
+        assert_ne!(one, "07".repeat(16));
+        assert_ne!(one, part_etag(Mode::Customer, md5, &[2; 32]));
+    }
+}
