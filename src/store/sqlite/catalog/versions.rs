@@ -23,6 +23,7 @@ pub(super) struct Found {
     is_current: bool,
 }
 
+/// A version of a key, wherever it is.
 pub(super) fn find(
     db: &Connection,
     bucket: u64,
@@ -42,9 +43,6 @@ pub(super) fn find(
             live: true,
             is_current: true,
         }));
-    }
-    if live && which == Which::Current {
-        return Ok(None);
     }
     let Some(kept) = history::find(db, bucket, key, which)? else {
         return Ok(None);
