@@ -94,6 +94,11 @@ fn keys_that_requests_name_wrap_and_open_what_they_are_named_for() {
 }
 
 #[test]
+fn forms_do_what_their_policy_allows() {
+    run("test_post");
+}
+
+#[test]
 fn the_aws_command_line_works_unchanged() {
     run("test_aws_cli");
 }

@@ -109,6 +109,24 @@ impl BodyChecks {
                 announced.push((algorithm, None));
             }
         }
+        if let Some(named) = header(headers, "x-amz-sdk-checksum-algorithm") {
+            let named = known(named)?;
+            match announced.first() {
+                None => {
+                    return Err(error(
+                        S3ErrorCode::InvalidRequest,
+                        "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.",
+                    ));
+                }
+                Some((algorithm, _)) if *algorithm != named => {
+                    return Err(error(
+                        S3ErrorCode::InvalidRequest,
+                        "Value for x-amz-sdk-checksum-algorithm header is invalid.",
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
         let mut hasher = ChecksumHasher::default();
         for (algorithm, _) in &announced {
             enable(&mut hasher, algorithm);

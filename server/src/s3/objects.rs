@@ -72,6 +72,8 @@ pub(super) async fn put_object(
     .await?;
     let expected = input
         .content_length
+        // Of an empty file in a form the protocol crate says no length.
+        .or(is_form.then_some(0))
         .and_then(|length| u64::try_from(length).ok())
         .ok_or_else(|| {
             error(

@@ -53,6 +53,10 @@ impl Wire {
         let origin = sse::header(request.headers(), ORIGIN.as_str()).map(str::to_owned);
         let request = match refuse(tls, request.headers(), request.uri()) {
             Some(refusal) => Err(refusal),
+            None if is_endless_form(&request) => Err(error(
+                S3ErrorCode::MissingContentLength,
+                "You must provide the Content-Length HTTP header.",
+            )),
             None => unframed(request),
         };
         let mut response = match request {
@@ -183,6 +187,18 @@ fn needs_reference(byte: u8) -> bool {
     byte < 0x20 && byte != b'\n' && byte != b'\t'
 }
 
+/// A form of unknown length, which the protocol crate would hold in memory whole to measure it.
+fn is_endless_form<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    *request.method() == Method::POST
+        && !headers.contains_key(CONTENT_LENGTH)
+        && sse::header(headers, CONTENT_TYPE.as_str()).is_some_and(|kind| {
+            kind.trim_start()
+                .to_ascii_lowercase()
+                .starts_with("multipart/")
+        })
+}
+
 /// Rules that hold before anything of the request is interpreted.
 fn refuse(tls: bool, headers: &HeaderMap, uri: &Uri) -> Option<S3Error> {
     let query = uri.query().unwrap_or_default().to_ascii_lowercase();
@@ -239,6 +255,13 @@ async fn complete_error(
         Err(_) => Bytes::new(),
     };
     let text = s3_text(String::from_utf8_lossy(&bytes).into_owned());
+    let text = match outside_policy(&text) {
+        Some(refused) => {
+            parts.status = StatusCode::FORBIDDEN;
+            refused
+        }
+        None => text,
+    };
     let extra = format!(
         "{detail}<Resource>{}</Resource><RequestId>{id}</RequestId><HostId>{id}</HostId></Error>",
         escape(path)
@@ -308,10 +331,52 @@ fn s3_text(error: String) -> String {
     )
 }
 
+/// A form that does not meet its policy is denied; the protocol crate calls the policy itself invalid.
+fn outside_policy(error: &str) -> Option<String> {
+    const CODE: &str = "<Code>InvalidPolicyDocument</Code>";
+    const FAILED: &str = "<Message>Policy condition ";
+    let failed = error.contains(CODE) && error.contains(FAILED);
+    failed.then(|| {
+        error
+            .replacen(CODE, "<Code>AccessDenied</Code>", 1)
+            .replacen(
+                FAILED,
+                "<Message>Invalid according to Policy: Policy Condition failed: ",
+                1,
+            )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_form_outside_its_policy_is_denied_and_a_bad_policy_is_not() {
+        let error = |code, message| {
+            format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>")
+        };
+        let outside = error(
+            "InvalidPolicyDocument",
+            "Policy condition 'eq' for field 'a' failed",
+        );
+        assert_eq!(
+            outside_policy(&outside).unwrap(),
+            error(
+                "AccessDenied",
+                "Invalid according to Policy: Policy Condition failed: 'eq' for field 'a' failed"
+            )
+        );
+        assert_eq!(
+            outside_policy(&error("InvalidPolicyDocument", "failed to parse")),
+            None
+        );
+        assert_eq!(
+            outside_policy(&error("NoSuchKey", "Policy condition ")),
+            None
+        );
+    }
 
     #[test]
     fn a_customer_key_in_the_query_is_refused_in_any_spelling() {

@@ -107,6 +107,14 @@ class Objects(Case):
             s3.put_object(Bucket=BUCKET, Key="sum", Body=body, **{field: value})
             self.refused(400, "BadDigest", s3.put_object, Bucket=BUCKET, Key="sum", Body=b"other", **{field: value})
 
+    def test_an_algorithm_that_is_named_and_not_there(self):
+        named = {"x-amz-sdk-checksum-algorithm": "SHA256"}
+        crc32 = base64.b64encode(zlib.crc32(b"x").to_bytes(4, "big")).decode()
+        for headers in (named, named | {"x-amz-checksum-crc32": crc32}):
+            reply = raw.request(daemon, "PUT", f"/{BUCKET}/named", headers, b"x")
+            self.assertEqual((reply.status, reply.error()["Code"]), (400, "InvalidRequest"))
+        self.refused(404, "404", s3.head_object, Bucket=BUCKET, Key="named")
+
     def test_a_declared_trailer_that_does_not_come(self):
         body = b"4\r\nbody\r\n0\r\n\r\n"
         headers = {
