@@ -24,6 +24,26 @@ fn every_row_about_policies_holds() {
 }
 
 #[test]
+fn every_row_about_uploads_in_parts_holds() {
+    run("test_contract_multipart");
+}
+
+#[test]
+fn every_row_about_attributes_holds() {
+    run("test_contract_attributes");
+}
+
+#[test]
+fn every_row_about_the_archive_holds() {
+    run("test_contract_archive");
+}
+
+#[test]
+fn every_row_about_named_keys_holds() {
+    run("test_contract_kms");
+}
+
+#[test]
 fn every_row_about_forms_holds() {
     run("test_contract_post");
 }

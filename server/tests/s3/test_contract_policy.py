@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import unittest
 
 import contract
@@ -111,6 +112,20 @@ class Policies(contract.Contract):
         self.decides([], [{SSE: "AES256"}, {}])
         self.deny({"StringEqualsIfExists": {CONDITION: "aws:kms"}})
         self.decides([{SSE: "AES256"}], [{}])
+
+    def test_4_5_08_a_multipart_upload_is_judged_when_it_is_created(self):
+        self.put("source")
+        self.deny({"StringNotEquals": {CONDITION: "AES256"}}, {"Null": {CONDITION: "true"}})
+        created = self.call("POST", self.path("k"), {SSE: "AES256"}, query={"uploads": ""})
+        upload = re.search(rb"<UploadId>([^<]+)</UploadId>", created.body)[1].decode()
+        part = self.call("PUT", self.path("k"), {}, b"test", {"partNumber": "1", "uploadId": upload})
+        self.shows(part, "AES256")
+        body = (
+            "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber>"
+            f"<ETag>{self.etag(part)}</ETag></Part></CompleteMultipartUpload>"
+        )
+        self.shows(self.call("POST", self.path("k"), {}, body.encode(), {"uploadId": upload}), "AES256")
+        self.reads("k", b"test")
 
 
 if __name__ == "__main__":
