@@ -435,13 +435,12 @@ connections_per_address = 0
 "#;
 
 /// What clients of the aws family read beside the environment. Left alone, they presign for
-/// `us-east-1` with Signature Version 2, which is refused, and cut files of 8 MiB into parts.
+/// `us-east-1` with Signature Version 2, which is refused.
 const CLIENT_SETTINGS: &str = "\
 [default]
 s3 =
   signature_version = s3v4
   addressing_style = path
-  multipart_threshold = 5GB
 ";
 
 #[cfg(test)]

@@ -23,6 +23,9 @@ MANAGED = "AES256"
 class Client:
     """What a client can be told to do. `sse` is None, `MANAGED`, or a customer key of 32 bytes."""
 
+    # Whether it sends the large file in parts.
+    multipart = True
+
     def __init__(self, daemon, work):
         self.daemon, self.work = daemon, work
 
@@ -108,11 +111,13 @@ class RoundTrip:
         start, end = RANGE
         self.assertTrue(tool.range(bucket, "docs/deep/large", start, end, sse) == self.file("large")[start:end])
         self.assertEqual(tool.list(bucket, "docs/"), (["docs/small"], ["docs/deep/"]))
-        tool.copy(bucket, "docs/small", "copied", sse)
-        self.same(bucket, "copied", "small", sse)
+        tool.copy(bucket, "docs/deep/large", "copied", sse)
+        self.same(bucket, "copied", "large", sse)
         for key in keys:
             self.assertEqual(tool.encryption(bucket, key, sse), "AES256")
             self.witness_sees(bucket, key, sse)
+        parts = self.witness.list_objects_v2(Bucket=bucket, Prefix="docs/deep/")["Contents"][0]["ETag"]
+        self.assertEqual("-" in parts, tool.multipart, parts)
         for key in keys:
             tool.delete(bucket, key, sse)
         self.assertEqual(self.witness.list_objects_v2(Bucket=bucket)["KeyCount"], 0)

@@ -19,7 +19,7 @@ const source = key ? { CopySourceSSECustomerAlgorithm: "AES256", CopySourceSSECu
 const operations = {
   mb: (Bucket) => s3.send(new sdk.CreateBucketCommand({ Bucket })),
   put: (path, Bucket, Key) =>
-    new Upload({ client: s3, params: { Bucket, Key, Body: createReadStream(path), ...write }, partSize: 64 << 20 }).done(),
+    new Upload({ client: s3, params: { Bucket, Key, Body: createReadStream(path), ...write } }).done(),
   async get(Bucket, Key, path) {
     const reply = await s3.send(new sdk.GetObjectCommand({ Bucket, Key, ...read }));
     await pipeline(reply.Body, createWriteStream(path));

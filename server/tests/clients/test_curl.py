@@ -11,6 +11,8 @@ SSE = "x-amz-server-side-encryption"
 
 
 class Curl(Client):
+    multipart = False
+
     def curl(self, url, *options, headers=()):
         # From a file: the arguments of a process are for everyone to read.
         (self.work / "headers").write_text("".join(f"{name}: {value}\n" for name, value in headers))

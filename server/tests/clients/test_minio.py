@@ -8,7 +8,7 @@ from minio.commonconfig import CopySource
 from minio.error import S3Error
 from minio.sse import SseCustomerKey, SseS3
 
-from round_trip import LARGE, Client, CustomerRoundTrip, Failed
+from round_trip import Client, CustomerRoundTrip, Failed
 
 
 class MinioPy(Client):
@@ -33,9 +33,7 @@ class MinioPy(Client):
         self.minio.make_bucket(bucket_name=bucket)
 
     def put(self, path, bucket, key, sse=None):
-        self.minio.fput_object(
-            bucket_name=bucket, object_name=key, file_path=str(path), sse=self.write(sse), part_size=2 * LARGE
-        )
+        self.minio.fput_object(bucket_name=bucket, object_name=key, file_path=str(path), sse=self.write(sse))
 
     def get(self, bucket, key, path, sse=None):
         try:

@@ -36,7 +36,7 @@ class Rclone(Client):
         self.rclone("mkdir", f"strongroom:{bucket}")
 
     def put(self, path, bucket, key, sse=None):
-        self.rclone("copyto", path, f"strongroom:{bucket}/{key}", sse=sse)
+        self.rclone("--s3-upload-cutoff", "8Mi", "copyto", path, f"strongroom:{bucket}/{key}", sse=sse)
 
     def get(self, bucket, key, path, sse=None):
         self.rclone("copyto", f"strongroom:{bucket}/{key}", path, sse=sse)

@@ -28,7 +28,7 @@ class S3cmd(Client):
 
     def put(self, path, bucket, key, sse=None):
         named = ["--server-side-encryption"] if sse else []
-        self.s3cmd("put", "--disable-multipart", *named, path, f"s3://{bucket}/{key}")
+        self.s3cmd("put", *named, path, f"s3://{bucket}/{key}")
 
     def get(self, bucket, key, path, sse=None):
         self.s3cmd("get", f"s3://{bucket}/{key}", path)

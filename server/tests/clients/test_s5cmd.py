@@ -17,7 +17,7 @@ class S5cmd(Client):
         self.s5cmd("mb", f"s3://{bucket}")
 
     def put(self, path, bucket, key, sse=None):
-        self.s5cmd("cp", *(["--sse", sse] if sse else []), path, f"s3://{bucket}/{key}")
+        self.s5cmd("cp", "--part-size", "5", *(["--sse", sse] if sse else []), path, f"s3://{bucket}/{key}")
 
     def get(self, bucket, key, path, sse=None):
         self.s5cmd("cp", f"s3://{bucket}/{key}", path)
