@@ -145,7 +145,8 @@ macro_rules! operations {
                 async fn $name(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
                     let principal = access::principal(&request)?;
                     let done = $module::$name(&self.state, request).await;
-                    done.map_err(|cause| self.in_terms_of_the_client(principal.may_see(cause)))
+                    done.map(wire::with_status)
+                        .map_err(|cause| self.in_terms_of_the_client(principal.may_see(cause)))
                 }
             )*
         }

@@ -7,7 +7,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use s3s::service::S3Service;
-use s3s::{Body, HttpError, S3Error, S3ErrorCode};
+use s3s::{Body, HttpError, S3Error, S3ErrorCode, S3Response};
 
 use super::errors::{DETAIL, MALFORMED_XML, error, escape};
 use super::unframe::unframed;
@@ -15,6 +15,8 @@ use super::{AppState, cors, digest, sse};
 use crate::listener::ConnInfo;
 use crate::service::Facts;
 
+/// Carries the status of an operation from [`with_status`] to the reply.
+const STATUS: HeaderName = HeaderName::from_static("x-strongroom-status");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
 /// An error body is small; a larger body is not one of ours.
 const LARGEST_ERROR: usize = 64 << 10;
@@ -26,6 +28,16 @@ const SCHEMA: &str = " xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"";
 pub(crate) struct Wire {
     inner: S3Service,
     state: Arc<AppState>,
+}
+
+/// Keeps the status that an operation answers with: the protocol crate has one of its own for each.
+pub(super) fn with_status<T>(mut response: S3Response<T>) -> S3Response<T> {
+    if let Some(status) = response.status {
+        response
+            .headers
+            .insert(STATUS, HeaderValue::from(status.as_u16()));
+    }
+    response
 }
 
 impl Wire {
@@ -78,8 +90,12 @@ impl Wire {
         }
         let headers = response.headers_mut();
         headers.remove(DETAIL);
+        let status = headers.remove(STATUS);
         if let Ok(value) = HeaderValue::from_str(&id) {
             headers.insert(HOST_ID, value);
+        }
+        if let Some(status) = status.and_then(|code| StatusCode::from_bytes(code.as_bytes()).ok()) {
+            *response.status_mut() = status;
         }
         Ok(response)
     }
