@@ -20,7 +20,7 @@ help:
 	@echo "make test          set up and check everything, as CI does"
 	@echo "make clients       a round trip of every client we know: aws, s3cmd, rclone, s5cmd, minio-py, curl, JavaScript"
 	@echo "make bench         measure the library"
-	@echo "make constant-time look for times and branches that depend on secrets"
+	@echo "make constant-time look for times that depend on secrets"
 	@echo "make fuzz          five minutes of made-up segments (needs nightly and cargo-fuzz)"
 	@echo "make bench-peers   measure beside other libraries and cp, and print the table of targets"
 	@echo "make tour          run the README's tour and compare what it prints"
@@ -72,11 +72,10 @@ clients:
 	.ci/setup test
 	cargo nextest run $(ALL) -E 'package(strongroom-server) & binary(clients)'
 
-# Times that depend on secrets, and branches that do: at length, and as CI does it.
+# Times that depend on secrets: at length, and as CI does it.
 constant-time constant-time-short:
 	cargo build $(ALL) --example constant_time
 	$(TARGET)/release/examples/constant_time timing $(if $(findstring short,$@),20000,1000000)
-	valgrind --quiet --log-file=$(TARGET)/taint.log $(TARGET)/release/examples/constant_time taint
 
 fuzz:
 	cargo +nightly fuzz run open_segment --fuzz-dir fuzz -- -max_len=70000 -max_total_time=300

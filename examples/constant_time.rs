@@ -4,16 +4,9 @@
 //! that differ in secrets only, and compares the two populations by Welch's t-test (Reparaz,
 //! Balasch, Verbauwhede: "Dude, is my code constant time?", 2017).
 //!
-//! `valgrind constant_time taint` marks keys and plaintext as undefined memory: memcheck then reports
-//! every branch and every address that depends on them. Opening a segment has to decide one thing by
-//! secrets, whether the tag holds, and a header one, whether its commitment does. Valgrind does not
-//! know AVX-512 and so does not see `vaes512`; it is the same source as `aesni`.
-//!
-//! Both begin with controls that leak, and fail when these are not caught.
+//! It begins with controls that leak, and fails when these are not caught.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "constant_time/taint.rs"]
-mod taint;
 #[path = "constant_time/timing.rs"]
 mod timing;
 
@@ -25,9 +18,8 @@ fn main() -> ExitCode {
     let fine = match args[..] {
         ["timing"] => timing::run(100_000),
         ["timing", rounds] => timing::run(rounds.parse().expect("a number of rounds")),
-        ["taint"] => taint::run(),
         _ => {
-            eprintln!("usage: constant_time timing [ROUNDS] | valgrind constant_time taint");
+            eprintln!("usage: constant_time timing [ROUNDS]");
             return ExitCode::from(2);
         }
     };

@@ -6,7 +6,6 @@ use aes::{
     Aes256Enc,
     cipher::{BlockCipherEncrypt, KeyInit},
 };
-use zeroize::Zeroizing;
 
 use super::{
     BLOCK_LEN, Block, Derived,
@@ -23,7 +22,7 @@ pub(super) fn portable_kbkdf(key: &[u8; 32], fixed: &[u8; 47]) -> Derived {
     }
     let aes = Wiped::new(Aes256Enc::new(key.into()));
     let mut blocks = cmac(&aes, messages.each_ref().map(<[u8; 48]>::as_slice));
-    let keys = Zeroizing::new(blocks.map(|block| block.0));
+    let keys = Wiped::new(blocks.map(|block| block.0));
     wipe(Block::slice_as_flattened_mut(&mut blocks));
     keys
 }

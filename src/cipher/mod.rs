@@ -32,7 +32,6 @@ use aes::cipher::array::{
     Array,
     sizes::{U16, U64},
 };
-use zeroize::Zeroizing;
 
 /// One AES block.
 type Block = Array<u8, U16>;
@@ -40,7 +39,7 @@ type Block = Array<u8, U16>;
 type Row = Array<Block, U64>;
 
 /// The blocks of all subkeys (F-13).
-pub(crate) type Derived = Zeroizing<[[u8; BLOCK_LEN]; 6]>;
+pub(crate) type Derived = wiped::Wiped<[[u8; BLOCK_LEN]; 6]>;
 
 /// Bytes of a tag.
 pub(crate) const TAG_LEN: usize = 16;

@@ -50,6 +50,8 @@ pub(crate) fn wipe(bytes: &mut [u8]) {
 /// Leaving the drop out leaks nothing and breaks no invariant of other values.
 pub(crate) unsafe trait Flat {}
 
+// SAFETY: bytes.
+unsafe impl Flat for [[u8; 16]; 6] {}
 // SAFETY: round keys and detected CPU features; its drop wipes them.
 unsafe impl Flat for Aes256Enc {}
 // SAFETY: as above.

@@ -4,8 +4,9 @@
 //! [`vaes512`] each name the instructions for one width, prove that the CPU has them, and expand the
 //! body. [`schedule`] and [`hash`] are what all widths share: single-block AES and GHASH arithmetic.
 //!
-//! Unsafe code here is of three kinds: loads and stores of one vector, prefetches, and the calls of
-//! functions with target features, for which a `Proof` that only detection makes is the argument.
+//! Unsafe code here is of three kinds: loads and stores of one vector, an empty `asm!` that keeps the
+//! compiler from moving work, and the calls of functions with target features, for which a `Proof`
+//! that only detection makes is the argument.
 
 #[macro_use]
 mod kernel;
