@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import time
 import unittest
 import uuid
@@ -143,6 +144,16 @@ class Users(Case):
         main.list_buckets()
         users.replace(daemon, before)
         self.refused(newcomer.list_buckets, code="InvalidAccessKeyId")
+
+    def test_sighup_reads_the_users_file_and_stops_nothing(self):
+        seen = daemon.log_text().count("the users file was read again")
+        os.kill(daemon.process.pid, signal.SIGHUP)
+        deadline = time.monotonic() + 20
+        while daemon.log_text().count("the users file was read again") == seen:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+        main.list_buckets()
+        alt.list_buckets()
 
     def test_what_is_not_there_is_told_to_those_who_may_list(self):
         self.refused(self.get, "none", code="NoSuchKey", status=404)
