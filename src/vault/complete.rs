@@ -6,11 +6,14 @@
 //! 4. One catalog transaction makes the object visible, if the claim still holds.
 //! 5. The key record of what it replaced is shredded. Only now the caller hears of it.
 //!
+//! Each attempt has a manifest of its own, by a random entry in the head: a record that was swapped never comes back.
+//!
 //! A crash, or a step that fails, leaves an upload that can be completed again, with other parts too: step 3 takes a
 //! record that names a manifest already. Two that complete one upload at a time with different parts do no harm: whoever
 //! claims later makes the commit of the other fail, and who claims after that has read the record too early to change it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::layout::Layout;
 use super::part_attrs::join;
@@ -18,7 +21,7 @@ use super::put::check_facts;
 use super::types::{CommitRequest, Committed};
 use super::upload::no_such_upload;
 use super::{Vault, VaultError, now_ms};
-use crate::format::Suite;
+use crate::format::{NamedList, Suite};
 use crate::id::{InstanceId, VersionId};
 use crate::keys::{BucketKey, Mode, Purpose};
 use crate::store::{
@@ -65,7 +68,10 @@ impl Vault {
                 "an upload is completed with one part or more, in ascending order".to_owned(),
             ));
         }
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                give_way(attempt)?;
+            }
             let bucket = self.bucket(request.bucket)?;
             let upload = match self.upload_row(&bucket, request.key, request.upload) {
                 Err(VaultError::NoSuchUpload { .. }) => return self.completed(&bucket, request),
@@ -101,10 +107,12 @@ impl Vault {
         let suite = Suite::from_byte(upload.suite)
             .map_err(|_| self.damaged_upload(bucket, &upload, "its suite is none that exists"))?;
         let entries = parts.iter().map(|row| (row.part, row.length, row.salt));
-        let layout = Layout::of_parts(suite, &upload.head, entries)?;
+        let head = head_of_attempt(&upload)?;
+        let layout = Layout::of_parts(suite, &head, entries)?;
 
         let key = self.fetch_key(bucket, upload.generation, Purpose::Wrap, request.principal)?;
         let row = self.row_of(bucket, &upload, &parts, layout.manifest, &key, commit)?;
+        let row = ObjectRow { head, ..row };
         let binding = self.binding_of(bucket, &upload)?;
         let context = binding.context(bucket.id, upload.instance, &upload.key);
         let record = key
@@ -224,7 +232,7 @@ impl Vault {
             kms_key_id: upload.kms_key_id.clone(),
             encryption_context: upload.encryption_context.clone(),
             manifest,
-            head: upload.head.clone(),
+            head: Vec::new(),
             attrs,
             facts: commit.facts.clone().unwrap_or_else(|| upload.facts.clone()),
             blobs: parts.iter().map(|row| row.blob.clone()).collect(),
@@ -260,6 +268,29 @@ impl Vault {
     }
 }
 
-const ATTEMPTS: usize = 3;
+/// The head of the object to be, with what no other attempt at completing it has. So no two attempts make the same key
+/// record, and each swap of step 3 makes the ones before it impossible.
+fn head_of_attempt(upload: &Upload) -> Result<Vec<u8>, VaultError> {
+    let mut head = NamedList::decode_head(&upload.head)?;
+    let attempt = InstanceId::random()?;
+    head.0.push((ATTEMPT.to_owned(), attempt.0.to_vec()));
+    Ok(head.encode_head()?)
+}
+
+/// Lets another completion of the same upload get through: two that claim in turn would keep each other from it for
+/// ever. For up to 2 ms at first, twice as long each time, at random.
+fn give_way(attempt: u32) -> Result<(), VaultError> {
+    let mut chance = [0; 2];
+    getrandom::fill(&mut chance)?;
+    let most = 2_000_u32 << attempt;
+    let pause = u32::from(u16::from_le_bytes(chance)) % most;
+    std::thread::sleep(Duration::from_micros(pause.into()));
+    Ok(())
+}
+
+/// The head's entry with 16 random bytes of the attempt that completed the upload.
+const ATTEMPT: &str = ":completion";
+/// At most 65 ms of giving way each.
+const ATTEMPTS: u32 = 12;
 /// Parts that are read at a time.
 const PAGE: usize = 1000;

@@ -77,6 +77,7 @@ impl Verified {
             .and_then(|value| value.try_into().ok())
             .map(u64::from_le_bytes)
             .ok_or("its head does not say when it was written")?;
+        head.0.retain(|(name, _)| !name.starts_with(':')); // the vault's own
         Ok(Self {
             manifest,
             head,

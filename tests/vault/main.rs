@@ -5,9 +5,11 @@
 mod support;
 
 mod archive;
+mod contended;
 mod damage;
 mod group;
 mod held;
+mod history;
 mod kms;
 mod model;
 mod objects;

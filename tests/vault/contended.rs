@@ -1,0 +1,259 @@
+//! Several at one key or one upload at a time: one order of events explains what each was told, and nothing is lost.
+
+use std::collections::HashSet;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier, Mutex};
+use std::time::Duration;
+
+use strongroom::store::ScanBy;
+use strongroom::vault::{
+    OpenRequest, Precondition, Protection, Stores, Vault, VaultConfig, VaultError, VersionItem,
+    Versioning, VersionsRequest, Which,
+};
+
+use crate::held::{Hook, watched};
+use crate::support::*;
+use crate::uploads::{begin, complete, put_part};
+
+const ROUNDS: usize = 20;
+
+fn configuration(node: &str) -> VaultConfig {
+    VaultConfig {
+        node: node.to_owned(),
+        delete_grace: Duration::ZERO,
+        ..VaultConfig::default()
+    }
+}
+
+/// Two vaults over one set of stores.
+fn two(dir: &std::path::Path) -> (Stores, [Arc<Vault>; 2]) {
+    let stores = stores(dir);
+    let vaults = ["a", "b"]
+        .map(|node| Vault::start(stores.clone(), keyring(), configuration(node)).unwrap());
+    vaults[0].create_bucket("b", "owner").unwrap();
+    (stores, vaults)
+}
+
+fn at_once<A: Send, B: Send>(
+    one: impl FnOnce() -> A + Send,
+    other: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    let barrier = Barrier::new(2);
+    std::thread::scope(|scope| {
+        let one = scope.spawn(|| {
+            barrier.wait();
+            one()
+        });
+        barrier.wait();
+        let other = other();
+        (one.join().unwrap(), other)
+    })
+}
+
+fn blobs(stores: &Stores) -> usize {
+    (0..=u8::MAX)
+        .map(|shard| stores.blobs.list(shard).unwrap().len())
+        .sum()
+}
+
+#[test]
+fn of_a_completion_and_an_abort_one_wins_and_the_other_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (stores, [a, b]) = two(dir.path());
+    let mut objects = 0;
+    for round in 0..ROUNDS {
+        let key = format!("{round}").into_bytes();
+        let upload = begin(&a, &key, Protection::Managed);
+        let info = put_part(&a, &key, upload, 1, &bytes(100, 1)).unwrap();
+        let (completed, aborted) = at_once(
+            || complete(&a, &key, upload, &[&info]),
+            || b.abort_upload("b", &key, upload),
+        );
+        match (completed, aborted) {
+            (Ok(_), Err(VaultError::NoSuchUpload { .. })) => {
+                assert!(get(&b, "b", &key).unwrap() == bytes(100, 1));
+                objects += 1;
+            }
+            (Err(VaultError::NoSuchUpload { .. }), Ok(())) => {
+                assert!(matches!(
+                    get(&b, "b", &key),
+                    Err(VaultError::NoSuchKey { .. })
+                ));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    a.maintain().unwrap();
+    assert_eq!(blobs(&stores), objects);
+    assert_eq!(
+        stores.keys.scan(ScanBy::All, None, 100).unwrap().len(),
+        objects
+    );
+}
+
+#[test]
+fn two_that_complete_one_upload_with_different_parts_leave_one_whole_object() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, [a, b]) = two(dir.path());
+    for round in 0..ROUNDS {
+        let key = format!("{round}").into_bytes();
+        let upload = begin(&a, &key, Protection::Managed);
+        let infos = [1, 2].map(|part| {
+            let body = bytes(10 * part as usize, u64::from(part));
+            put_part(&a, &key, upload, part, &body).unwrap()
+        });
+        let (one, other) = at_once(
+            || complete(&a, &key, upload, &[&infos[0]]),
+            || complete(&b, &key, upload, &[&infos[1]]),
+        );
+        let (one, other) = (one.unwrap(), other.unwrap());
+        assert_eq!(one.length, other.length, "both are told of the same object");
+        assert_eq!(get(&a, "b", &key).unwrap().len() as u64, one.length);
+    }
+    assert_eq!(a.counters().damaged + b.counters().damaged, 0);
+}
+
+/// The same, with one of them held at each step of it while the other gets through.
+#[test]
+fn a_completion_held_at_any_step_does_not_spoil_another() {
+    for step in [
+        "before claim_upload",
+        "before replace",
+        "after replace",
+        "before commit",
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let real = stores(dir.path());
+        let armed = Arc::new(AtomicBool::new(false));
+        let (arrive, arrived) = channel();
+        let (go_on, wait) = channel::<()>();
+        let (wait, held) = (Mutex::new(wait), Arc::clone(&armed));
+        let hook: Hook = Arc::new(move |at| {
+            if at == step && held.swap(false, Ordering::SeqCst) {
+                arrive.send(()).unwrap();
+                wait.lock().unwrap().recv().unwrap();
+            }
+        });
+        let slow = Vault::start(watched(&real, &hook), keyring(), configuration("a")).unwrap();
+        let quick = Vault::start(real, keyring(), configuration("b")).unwrap();
+        slow.create_bucket("b", "owner").unwrap();
+        let upload = begin(&slow, b"x", Protection::Managed);
+        let infos = [1, 2].map(|part| {
+            let body = bytes(10 * part as usize, u64::from(part));
+            put_part(&slow, b"x", upload, part, &body).unwrap()
+        });
+        let (first, second) = std::thread::scope(|scope| {
+            armed.store(true, Ordering::SeqCst);
+            let first = scope.spawn(|| complete(&slow, b"x", upload, &[&infos[0]]));
+            arrived.recv_timeout(Duration::from_secs(20)).expect(step);
+            let second = complete(&quick, b"x", upload, &[&infos[1]]).unwrap();
+            assert!(get(&quick, "b", b"x").unwrap() == bytes(20, 2), "{step}");
+            go_on.send(()).unwrap();
+            (first.join().unwrap().unwrap(), second)
+        });
+        assert_eq!((first.length, second.length), (20, 20), "{step}");
+        assert!(get(&slow, "b", b"x").unwrap() == bytes(20, 2), "{step}");
+    }
+}
+
+#[test]
+fn a_part_sent_again_during_the_completion_is_in_it_or_not_and_never_half() {
+    let dir = tempfile::tempdir().unwrap();
+    let (stores, [a, b]) = two(dir.path());
+    for round in 0..ROUNDS {
+        let key = format!("{round}").into_bytes();
+        let upload = begin(&a, &key, Protection::Managed);
+        let old = put_part(&a, &key, upload, 1, b"old").unwrap();
+        let (completed, again) = at_once(
+            || complete(&a, &key, upload, &[&old]),
+            || put_part(&b, &key, upload, 1, b"new"),
+        );
+        match (completed, again) {
+            (Ok(_), Err(VaultError::NoSuchUpload { .. })) => {}
+            (Err(VaultError::NoSuchPart(1)), Ok(new)) => {
+                complete(&b, &key, upload, &[&new]).unwrap();
+            }
+            other => panic!("{other:?}"),
+        }
+        let body = get(&b, "b", &key).unwrap();
+        assert!(body == b"old" || body == b"new");
+    }
+    a.maintain().unwrap();
+    assert_eq!(blobs(&stores), ROUNDS);
+}
+
+#[test]
+fn writers_of_one_key_each_add_a_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, vaults) = two(dir.path());
+    let bucket = vaults[0].bucket("b").unwrap();
+    vaults[0]
+        .set_versioning(&bucket, Versioning::Enabled)
+        .unwrap();
+    let labels: HashSet<_> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..6_u64)
+            .map(|writer| {
+                let vault = &vaults[writer as usize % 2];
+                scope.spawn(move || {
+                    (0..5)
+                        .map(|turn| {
+                            let body = bytes(50, writer * 5 + turn + 1);
+                            (put(vault, "b", b"x", &body).unwrap().version, body)
+                        })
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        writers
+            .into_iter()
+            .flat_map(|writer| writer.join().unwrap())
+            .collect()
+    });
+    let page = vaults[0].list_versions(&VersionsRequest {
+        bucket: "b",
+        prefix: b"",
+        from: Bound::Unbounded,
+        after: None,
+        delimiter: None,
+        limit: 100,
+    });
+    let items = page.unwrap().items;
+    assert_eq!(items.len(), 30);
+    let newest = items.iter().filter(|item| {
+        matches!(item, VersionItem::Version(version) if version.noncurrent_since_ms.is_none())
+    });
+    assert_eq!(newest.count(), 1);
+    for (label, body) in labels {
+        let request = OpenRequest {
+            version: Which::Label(label),
+            ..open("b", b"x")
+        };
+        assert!(read(&vaults[1], request).unwrap() == body);
+    }
+}
+
+#[test]
+fn who_reads_an_object_of_parts_reads_it_to_its_end_although_it_is_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = vault(dir.path());
+    vault.create_bucket("b", "owner").unwrap();
+    let upload = begin(&vault, b"x", Protection::Managed);
+    let bodies = [bytes(70_000, 1), bytes(70_000, 2), bytes(70_000, 3)];
+    let infos: Vec<_> = (1..)
+        .zip(&bodies)
+        .map(|(part, body)| put_part(&vault, b"x", upload, part, body).unwrap())
+        .collect();
+    complete(&vault, b"x", upload, &infos.iter().collect::<Vec<_>>()).unwrap();
+    let mut reader = vault.open(open("b", b"x")).unwrap();
+    let mut body = vec![0; 210_000];
+    let mut at = reader.read_at(0, &mut body[..100]).unwrap();
+    put(&vault, "b", b"x", b"newer").unwrap();
+    vault.delete("b", b"x", Precondition::None).unwrap();
+    vault.maintain().unwrap();
+    while at < body.len() {
+        at += reader.read_at(at as u64, &mut body[at..]).unwrap();
+    }
+    assert!(body == bodies.concat());
+}
