@@ -99,6 +99,11 @@ fn uploads_in_parts_are_what_boto3_expects() {
 }
 
 #[test]
+fn objects_are_put_under_another_key_where_they_are() {
+    run("test_update_encryption");
+}
+
+#[test]
 fn rules_expire_move_and_restore_objects_without_a_key() {
     run("test_lifecycle");
 }

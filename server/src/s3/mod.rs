@@ -43,6 +43,7 @@ mod tags;
 mod testing;
 mod unframe;
 mod unset;
+mod update_encryption;
 mod uploads;
 mod version;
 mod versioning;
@@ -173,6 +174,7 @@ operations! {
     upload_part_copy: parts, UploadPartCopyInput => UploadPartCopyOutput;
     list_parts: parts, ListPartsInput => ListPartsOutput;
     list_multipart_uploads: uploads, ListMultipartUploadsInput => ListMultipartUploadsOutput;
+    update_object_encryption: update_encryption, UpdateObjectEncryptionInput => UpdateObjectEncryptionOutput;
     restore_object: archive, RestoreObjectInput => RestoreObjectOutput;
     get_object_attributes: attributes, GetObjectAttributesInput => GetObjectAttributesOutput;
     put_object_tagging: tagging, PutObjectTaggingInput => PutObjectTaggingOutput;

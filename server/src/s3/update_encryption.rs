@@ -1,0 +1,69 @@
+//! UpdateObjectEncryption: the same bytes under another key. Nothing is moved; ETag and dates stay.
+
+use std::sync::Arc;
+
+use s3s::dto::*;
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+use strongroom::store::Which;
+use strongroom::vault::{OpenRequest, Protection, VaultError};
+
+use super::AppState;
+use super::access;
+use super::amend::amend;
+use super::body::blocking;
+use super::errors::error;
+use super::facts::{Facts, now_ms};
+use super::lock;
+use super::version;
+
+pub(super) async fn update_object_encryption(
+    state: &Arc<AppState>,
+    request: S3Request<UpdateObjectEncryptionInput>,
+) -> S3Result<S3Response<UpdateObjectEncryptionOutput>> {
+    let principal = access::principal(&request)?;
+    let input = request.input;
+    let owner = input.expected_bucket_owner.as_deref();
+    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let which = version::which(input.version_id.as_deref())?;
+    let ObjectEncryption::SSEKMS(asked) = input.object_encryption;
+    let root = state.kms.find(Some(&asked.kms_key_arn))?.root;
+    let bucket_key = asked.bucket_key_enabled == Some(true);
+    let vault = Arc::clone(&state.vault);
+    blocking(move || {
+        let resource = format!("{}/{}", input.bucket, input.key);
+        let failed = |cause| match cause {
+            VaultError::Invalid(_) | VaultError::CustomerKeyRequired => error(
+                S3ErrorCode::InvalidRequest,
+                "Only an object encrypted with SSE-S3 or SSE-KMS can be put under another key.",
+            ),
+            cause => version::failed(cause, &resource, which),
+        };
+        let key = input.key.as_bytes();
+        let stat = vault.stat(&input.bucket, key, which).map_err(failed)?;
+        lock::may_remove(&Facts::read(&stat.facts)?, now_ms(), false)?;
+        let request = OpenRequest {
+            bucket: &input.bucket,
+            key,
+            version: which,
+            customer: None,
+            instance: Some(stat.instance),
+            principal: &principal.name,
+        };
+        let protection = Protection::Kms {
+            root,
+            context: Vec::new(),
+        };
+        let rewrapped = vault.rewrap_object(&request, &protection).map_err(failed)?;
+        let which = if rewrapped.null {
+            Which::Null
+        } else {
+            Which::Label(rewrapped.version)
+        };
+        amend(&vault, &bucket, &input.key, which, |facts| {
+            facts.bucket_key = bucket_key;
+            Ok(())
+        })
+    })
+    .await??;
+    Ok(S3Response::new(UpdateObjectEncryptionOutput::default()))
+}
