@@ -104,6 +104,11 @@ fn objects_are_put_under_another_key_where_they_are() {
 }
 
 #[test]
+fn random_histories_with_kills_are_those_of_the_model() {
+    run("test_model");
+}
+
+#[test]
 fn rules_expire_move_and_restore_objects_without_a_key() {
     run("test_lifecycle");
 }
