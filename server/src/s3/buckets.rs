@@ -22,6 +22,15 @@ pub(super) async fn create_bucket(
 ) -> S3Result<S3Response<CreateBucketOutput>> {
     let principal = access::principal(&request)?;
     let input = request.input;
+    if is_reserved(&input.bucket) {
+        return Err(with_detail(
+            error(
+                S3ErrorCode::InvalidBucketName,
+                "The specified bucket is not valid.",
+            ),
+            &[("BucketName", &input.bucket)],
+        ));
+    }
     if let Some(place) = input
         .create_bucket_configuration
         .and_then(|config| config.location_constraint)
@@ -68,6 +77,17 @@ pub(super) async fn create_bucket(
         location: Some(format!("/{}", input.bucket)),
         ..CreateBucketOutput::default()
     }))
+}
+
+/// Names that the protocol crate lets through and that no new bucket may have: labels of host names
+/// do not begin or end with a hyphen, and some beginnings and ends mean other things.
+fn is_reserved(name: &str) -> bool {
+    const STARTS: [&str; 2] = ["sthree-", "amzn-s3-demo-"];
+    const ENDS: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
+    name.contains("-.")
+        || name.contains(".-")
+        || STARTS.iter().any(|start| name.starts_with(start))
+        || ENDS.iter().any(|end| name.ends_with(end))
 }
 
 pub(super) async fn delete_bucket(

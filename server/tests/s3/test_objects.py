@@ -51,7 +51,7 @@ class Buckets(Case):
         self.assertEqual(s3.list_objects_v2(Bucket="short-lived")["KeyCount"], 0)
 
     def test_names_that_no_bucket_may_have(self):
-        for name in ("Upper", "a", "under_score", "1.2.3.4"):
+        for name in ("Upper", "a", "under_score", "1.2.3.4", "a-.b", "a.-b", "a..b", "xn--abc", "sthree-a", "abc-s3alias"):
             self.assertEqual(raw.request(daemon, "PUT", f"/{name}").error()["Code"], "InvalidBucketName")
 
 
