@@ -3,9 +3,12 @@
 //! A key is hashed into two states once; a message then costs its own blocks and one more, which is half of what it
 //! costs from the key on. A bucket key derives two values for each record it wraps or opens, so its states are what is
 //! kept of it.
+//!
+//! Blocks and states on the stack are not wiped one by one, which would take as long as hashing: all of this runs inside
+//! [`super::derive::scrubbed`], which overwrites the stack once at the end.
 
 use sha2::block_api::compress256;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::secret::{Secret, SecretError};
 
@@ -22,12 +25,12 @@ type State = [u32; 8];
 impl Prf {
     pub(super) fn new(key: &[u8; 32]) -> Self {
         let behind = |pad: u8| {
-            let mut block = Zeroizing::new([pad; BLOCK]);
+            let mut block = [pad; BLOCK];
             for (byte, key) in block.iter_mut().zip(key) {
                 *byte ^= key;
             }
             let mut state = INITIAL;
-            compress256(&mut state, std::slice::from_ref(&*block));
+            compress256(&mut state, std::slice::from_ref(&block));
             state
         };
         Self {
@@ -38,8 +41,7 @@ impl Prf {
 
     /// HMAC-SHA-256 over the parts, joined.
     pub(super) fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let inner = Zeroizing::new(digest(self.inner, parts));
-        digest(self.outer, &[inner.as_slice()])
+        digest(self.outer, &[&digest(self.inner, parts)])
     }
 
     /// KDF(K, label, ctx, 32 `N`): SP 800-108r1 section 4.1, counter mode (F-08). `label` is one of F-09.
@@ -90,9 +92,8 @@ impl LockedPrf {
 }
 
 /// SHA-256 (FIPS 180-4 section 6.2) of one block that was, and the parts behind it.
-fn digest(state: State, parts: &[&[u8]]) -> [u8; 32] {
-    let mut state = Zeroizing::new(state);
-    let mut block = Zeroizing::new([0; BLOCK]);
+fn digest(mut state: State, parts: &[&[u8]]) -> [u8; 32] {
+    let mut block = [0; BLOCK];
     let (mut filled, mut len) = (0, BLOCK as u64);
     for part in parts {
         len += part.len() as u64;
@@ -100,7 +101,7 @@ fn digest(state: State, parts: &[&[u8]]) -> [u8; 32] {
         while filled + part.len() >= BLOCK {
             let (now, later) = part.split_at(BLOCK - filled);
             block[filled..].copy_from_slice(now);
-            compress256(&mut state, std::slice::from_ref(&*block));
+            compress256(&mut state, std::slice::from_ref(&block));
             (part, filled) = (later, 0);
         }
         block[filled..filled + part.len()].copy_from_slice(part);
@@ -109,11 +110,11 @@ fn digest(state: State, parts: &[&[u8]]) -> [u8; 32] {
     block[filled] = 0x80;
     block[filled + 1..].fill(0);
     if filled + 9 > BLOCK {
-        compress256(&mut state, std::slice::from_ref(&*block));
+        compress256(&mut state, std::slice::from_ref(&block));
         block.fill(0);
     }
     block[BLOCK - 8..].copy_from_slice(&(8 * len).to_be_bytes());
-    compress256(&mut state, std::slice::from_ref(&*block));
+    compress256(&mut state, std::slice::from_ref(&block));
     let mut out = [0; 32];
     let (words, _) = out.as_chunks_mut();
     for (bytes, word) in words.iter_mut().zip(state.iter()) {
