@@ -3,7 +3,7 @@
 //! Everything here works under expanded keys that the caller owns: key schedules of live streams.
 //! They are ordinary (not locked) memory, wiped when they are dropped, and kept in a `Box`, so that
 //! moving their owner copies nothing. What an operation spilled to its stack is overwritten by
-//! [`Backend::wipe_stack`] before its caller goes on.
+//! `Backend::wipe_stack` before its caller goes on.
 
 mod backend;
 mod cbc64;
