@@ -11,7 +11,7 @@ use super::AppState;
 use super::access;
 use super::amend::amend;
 use super::body::blocking;
-use super::errors::error;
+use super::errors::{error, malformed_xml};
 use super::facts::{Facts, now_ms};
 use super::lock;
 use super::version;
@@ -25,7 +25,9 @@ pub(super) async fn update_object_encryption(
     let owner = input.expected_bucket_owner.as_deref();
     let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
     let which = version::which(input.version_id.as_deref())?;
-    let ObjectEncryption::SSEKMS(asked) = input.object_encryption;
+    let ObjectEncryption::SSEKMS(asked) = input.object_encryption else {
+        return Err(malformed_xml());
+    };
     let root = state.kms.find(Some(&asked.kms_key_arn))?.root;
     let bucket_key = asked.bucket_key_enabled == Some(true);
     let vault = Arc::clone(&state.vault);
