@@ -103,7 +103,17 @@ impl Vault {
                 error => Err(error),
             };
         };
-        let parts = self.choose(&upload, request.parts)?;
+        let parts = match self.choose(&upload, request.parts) {
+            // Parts go with their upload: perhaps it was completed or aborted since it was looked up.
+            Err(missing @ VaultError::NoSuchPart(_)) => {
+                return match self.upload_row(bucket, request.key, request.upload) {
+                    Err(VaultError::NoSuchUpload { .. }) => Ok(None),
+                    Err(error) => Err(error),
+                    Ok(_) => Err(missing),
+                };
+            }
+            parts => parts?,
+        };
         let suite = Suite::from_byte(upload.suite)
             .map_err(|_| self.damaged_upload(bucket, &upload, "its suite is none that exists"))?;
         let entries = parts.iter().map(|row| (row.part, row.length, row.salt));

@@ -222,6 +222,28 @@ class Encryption(Case):
         self.refused(main.copy_object, Bucket=self.bucket, Key="b", CopySource=source)
         main.copy_object(Bucket=self.bucket, Key="b", CopySource=source, ServerSideEncryption="AES256")
 
+    def test_4_5_parts_are_checked_where_their_upload_is_created(self):
+        self.policy(self.deny_put({"Null": {SSE: "true"}}))
+        which = {"Bucket": self.bucket, "Key": "parts"}
+        self.refused(main.create_multipart_upload, **which)
+        upload = main.create_multipart_upload(ServerSideEncryption="AES256", **which)["UploadId"]
+        # A part has no header that asks for encryption.
+        part = main.upload_part(UploadId=upload, PartNumber=1, Body=b"x", **which)
+        parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+        main.complete_multipart_upload(UploadId=upload, MultipartUpload=parts, **which)
+        self.assertEqual(self.get("parts"), b"x")
+
+    def test_an_uploaded_object_has_the_acl_and_owner_of_its_creation(self):
+        self.policy(self.statement(principal={"AWS": "alt"}))
+        which = {"Bucket": self.bucket, "Key": "parts"}
+        upload = alt.create_multipart_upload(ACL="public-read", **which)["UploadId"]
+        part = alt.upload_part(UploadId=upload, PartNumber=1, Body=b"x", **which)
+        self.refused(nobody.upload_part, UploadId=upload, PartNumber=1, Body=b"x", **which)
+        parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+        alt.complete_multipart_upload(UploadId=upload, MultipartUpload=parts, **which)
+        self.assertEqual(self.get("parts", nobody), b"x")
+        self.assertEqual(alt.get_object_acl(**which)["Owner"]["ID"], canonical(alt))
+
     def test_plaintext_travel_is_forbidden(self):
         self.policy(self.statement("Deny", condition={"Bool": {"aws:SecureTransport": "true"}}))
         self.refused(self.put, "a")
