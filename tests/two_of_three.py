@@ -22,7 +22,7 @@ from daemon import Daemon  # noqa: E402
 
 CUSTOMER = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": bytes(range(32))}
 PARTS = {
-    "sealed data": ["data", "catalog"],
+    "sealed data": ["data", "archive", "catalog"],
     "wrapped keys": ["keys"],
     "token": ["token"],
 }
@@ -38,7 +38,7 @@ def main():
         s3.put_object(Bucket="vault", Key=f"{name}-mine", Body=body, **CUSTOMER)
     daemon.stop()
     whole = Path(tempfile.mkdtemp(prefix="strongroom-whole-")) / "dev"
-    shutil.copytree(daemon.dir, whole, symlinks=True)
+    shutil.copytree(daemon.dir, whole, symlinks=True, ignore=shutil.ignore_patterns("*.sock"))
 
     failed = 0
     for missing, patterns in [("nothing", []), *PARTS.items()]:
