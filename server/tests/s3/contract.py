@@ -50,7 +50,8 @@ feature is needed to see the row, `_post`, `_multipart`, `_attributes`, `_versio
      01  an unknown encryption        02  a key id with AES256        03  a key id alone
      04  aws:kms with a customer key
      05  an unknown key id        06  a disabled key        07  a key pending deletion
-     08  no permission for the key        09  the key service is away        10  no key service configured
+     08  no permission for the key: the bucket's policy says who may name which, 4.5 06
+     09  the key service is away        10  no key service configured
 
     4.4  Default encryption of a bucket
      01  what is put is what is got

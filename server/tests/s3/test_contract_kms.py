@@ -1,6 +1,7 @@
 """The rows of the contract about keys that clients name: `aws:kms`."""
 
 import hashlib
+import os
 import time
 import tomllib
 import unittest
@@ -152,6 +153,38 @@ class Kms(contract.Contract):
             time.sleep(0.1)
         self.shows_key(reply)
         self.refused_bare(self.call("HEAD", self.path("k")), 404)
+
+    def update(self, name, key=None):
+        body = (
+            '<ObjectEncryption xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><SSE-KMS>'
+            f"<KMSKeyArn>{key or self.arn}</KMSKeyArn><BucketKeyEnabled>true</BucketKeyEnabled></SSE-KMS>"
+            "</ObjectEncryption>"
+        ).encode()
+        md5 = encoded(hashlib.md5(body).digest())
+        return self.call("PUT", self.path(name), {"Content-MD5": md5}, body, {"encryption": ""})
+
+    def test_4_1_12_update_object_encryption(self):
+        body = os.urandom(100_000)
+        self.put("u", body, {"x-amz-meta-colour": "blue"})
+        before = self.call("HEAD", self.path("u")).headers
+        self.shows(self.update("u"), None)
+        after = self.reads("u", body)
+        self.shows_key(after, "true")
+        for name in ("etag", "last-modified", "x-amz-meta-colour"):
+            self.assertEqual(after.headers[name], before[name])
+
+    def test_4_4_12_what_update_object_encryption_refuses(self):
+        key = self.key()
+        self.put("u-customer", headers=customer(key))
+        reply = self.update("u-customer")
+        self.assertEqual((reply.status, reply.error()["Code"]), (400, "InvalidRequest"))
+        self.reads("u-customer", b"test", customer(key))
+        reply = self.update("u-absent")
+        self.assertEqual((reply.status, reply.error()["Code"]), (404, "NoSuchKey"))
+        self.put("u-managed")
+        reply = self.update("u-managed", self.arn.replace("us-east-1", "eu-west-9"))
+        self.assertEqual(reply.status, 400)
+        self.shows(self.reads("u-managed", b"test"), "AES256")
 
     def test_4_4_10_headers_win_over_the_default(self):
         self.s3.create_bucket(Bucket="kms-default")
