@@ -48,7 +48,9 @@ mod tests {
         std::fs::write(&file, SAMPLE).unwrap();
         Config::load(&file).unwrap();
         let uncomment = |line: &str| match line.strip_prefix("# ") {
-            Some(key) if key.split(' ').nth(1) == Some("=") => key.to_owned(),
+            Some(key) if key.split(' ').nth(1) == Some("=") || key.starts_with("[[") => {
+                key.to_owned()
+            }
             _ => line.to_owned(),
         };
         let all: Vec<String> = SAMPLE.lines().map(uncomment).collect();
