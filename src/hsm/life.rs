@@ -136,6 +136,11 @@ impl Token {
             return Ok(());
         }
         let previous = lock(&self.life).clone();
+        // Another root of the same module has begun it anew since: to do so again would end that root's life in turn.
+        let begun_anew = previous
+            .as_ref()
+            .is_some_and(|life| life.generation != self.module.generation());
+        let need = if begun_anew { Need::Login } else { need };
         let outcome = match self.renew(need, previous.as_deref(), &alone) {
             Err(error) if need < Need::Module && !is_final(&error) => {
                 self.renew(Need::Module, previous.as_deref(), &alone)
