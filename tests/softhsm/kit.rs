@@ -205,7 +205,7 @@ pub(crate) fn recovery_time<T, E>(mut attempt: impl FnMut() -> Result<T, E>) -> 
 /// The module that fails on demand, `tests/p11fault`.
 pub(crate) struct Fault {
     pub(crate) path: PathBuf,
-    library: libloading::Library,
+    loaded: libloading::Library,
 }
 
 impl Fault {
@@ -213,7 +213,7 @@ impl Fault {
         let rules = CString::new(rules).unwrap();
         // SAFETY: the function of this name takes a text that ends in a zero and keeps no pointer.
         let done = unsafe {
-            self.library
+            self.loaded
                 .get::<unsafe extern "C" fn(*const std::ffi::c_char) -> std::ffi::c_int>(
                     b"p11fault_set",
                 )
@@ -226,7 +226,7 @@ impl Fault {
         let function = CString::new(function).unwrap();
         // SAFETY: the function of this name takes a text that ends in a zero and keeps no pointer.
         let calls = unsafe {
-            self.library
+            self.loaded
                 .get::<unsafe extern "C" fn(*const std::ffi::c_char) -> u64>(b"p11fault_calls")
                 .map(|calls| calls(function.as_ptr()))
         };
@@ -259,6 +259,9 @@ pub(crate) fn fault() -> &'static Fault {
         let path = target.join("debug").join("libp11fault.so");
         // SAFETY: our own library, without constructors.
         let library = unsafe { libloading::Library::new(&path) }.unwrap();
-        Fault { path, library }
+        Fault {
+            path,
+            loaded: library,
+        }
     })
 }
