@@ -19,7 +19,6 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::daemon::Stop;
-use crate::s3::{self, Documents};
 
 /// What can be asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,17 +34,12 @@ pub(crate) type Answer = Result<String, String>;
 /// What carries requests out: in the daemon, or in a command that has the stores for itself.
 pub(crate) struct Control {
     vault: Arc<Vault>,
-    documents: Arc<Documents>,
     trail: Arc<dyn Sink>,
 }
 
 impl Control {
-    pub(crate) fn new(vault: Arc<Vault>, documents: Arc<Documents>, trail: Arc<dyn Sink>) -> Self {
-        Self {
-            vault,
-            documents,
-            trail,
-        }
+    pub(crate) fn new(vault: Arc<Vault>, trail: Arc<dyn Sink>) -> Self {
+        Self { vault, trail }
     }
 
     /// Does it, after it is on record who wanted it.
@@ -64,7 +58,9 @@ impl Control {
         self.trail
             .record(event)
             .map_err(|error| format!("nothing was changed: {error}"))?;
-        s3::set_plaintext(&self.documents, &bucket, allowed)?;
+        self.vault
+            .allow_plaintext(&bucket, allowed)
+            .map_err(|error| error.to_string())?;
         tracing::warn!(bucket = name, allowed, who, "plain objects in a bucket");
         Ok(if allowed {
             format!(

@@ -40,15 +40,13 @@ pub(crate) fn run(
     let sockets = runtime.block_on(Sockets::bind(config))?;
     let engine = Arc::new(engine::open_vault(config, Trail::Daemon)?);
     engine.vault.spawn_maintenance()?;
-    let documents = Arc::new(Documents::new(Arc::clone(&engine.vault)));
     let control = Arc::new(Control::new(
         Arc::clone(&engine.vault),
-        Arc::clone(&documents),
         Arc::clone(&engine.trail),
     ));
     let state = AppState {
         vault: Arc::clone(&engine.vault),
-        documents,
+        documents: Arc::new(Documents::new(Arc::clone(&engine.vault))),
         kms: Kms::new(config),
         users: Arc::clone(&users),
         settings: config.s3.clone(),

@@ -7,7 +7,6 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::{Failure, Place};
 use crate::control::{self, Control, Request};
 use crate::engine::{self, Trail};
-use crate::s3::Documents;
 
 /// Decide what only an operator may decide about a bucket
 #[derive(Args)]
@@ -57,8 +56,7 @@ impl Bucket {
             Some(answer) => answer,
             None => {
                 let engine = engine::open_vault(&config, Trail::Command)?;
-                let documents = Arc::new(Documents::new(Arc::clone(&engine.vault)));
-                let control = Control::new(Arc::clone(&engine.vault), documents, engine.trail);
+                let control = Control::new(Arc::clone(&engine.vault), engine.trail);
                 let who = format!("uid {}", rustix::process::geteuid().as_raw());
                 let answer = control.carry_out(&request, &who);
                 engine.vault.stop();

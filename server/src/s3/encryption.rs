@@ -13,7 +13,9 @@ use strongroom::store::Bucket;
 use strongroom::vault::{ObjectInfo, Protection};
 
 use super::AppState;
+use super::body::blocking;
 use super::documents::Document;
+use super::errors::from_vault;
 use super::facts::Facts;
 use super::kms;
 use super::kms::Named;
@@ -54,18 +56,6 @@ pub(super) enum Algorithm {
     Aes256,
     #[serde(rename = "aws:kms")]
     Kms,
-}
-
-/// That an operator opened the bucket for plain objects. The vault reads the same document, and
-/// refuses to write a plain object where it does not say so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Plaintext {
-    pub(super) allowed: bool,
-}
-
-impl Document for Plaintext {
-    const NAME: &'static str = "plaintext";
 }
 
 /// What a write gets.
@@ -253,6 +243,11 @@ pub(super) async fn resolve(
 
 /// Whether an operator opened the bucket for plain objects.
 pub(super) async fn is_plaintext(state: &Arc<AppState>, bucket: &Bucket) -> S3Result<bool> {
-    let plaintext = state.documents.get::<Plaintext>(bucket).await?;
-    Ok(plaintext.is_some_and(|plaintext| plaintext.allowed))
+    let (vault, bucket) = (Arc::clone(&state.vault), bucket.clone());
+    blocking(move || {
+        vault
+            .plaintext_allowed(&bucket)
+            .map_err(|cause| from_vault(cause, &bucket.name))
+    })
+    .await?
 }

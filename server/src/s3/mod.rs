@@ -106,21 +106,6 @@ pub(crate) fn service(state: Arc<AppState>) -> Result<Wire, DomainError> {
     Ok(Wire::new(builder.build(), state))
 }
 
-/// Opens a bucket for plain objects, or closes it: an operator's decision, which no S3 request makes.
-///
-/// # Errors
-/// Why it could not be done, in words.
-pub(crate) fn set_plaintext(
-    documents: &Documents,
-    bucket: &strongroom::store::Bucket,
-    allowed: bool,
-) -> Result<(), String> {
-    let plaintext = allowed.then_some(encryption::Plaintext { allowed });
-    documents
-        .write(bucket, |_| Ok(plaintext))
-        .map_err(|cause| cause.message().unwrap_or_default().to_owned())
-}
-
 /// The operations; what is not here answers NotImplemented.
 struct Face {
     state: Arc<AppState>,
