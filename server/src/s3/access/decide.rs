@@ -218,7 +218,8 @@ fn by_ownership(context: &RequestContext<'_>, ground: &Ground, action: Action) -
     let Some(rules) = ground.rules.as_deref().filter(|_| !ground.enforced()) else {
         return owner();
     };
-    let given_up = match (Permission::on_bucket(action), &rules.acl) {
+    let (on_bucket, on_object) = granted_by(context, action);
+    let given_up = match (on_bucket, &rules.acl) {
         // Uploads that nobody could end any more would stay.
         _ if matches!(
             action,
@@ -235,7 +236,7 @@ fn by_ownership(context: &RequestContext<'_>, ground: &Ground, action: Action) -
     if given_up {
         return Outcome::Denied("bucket ACL".to_owned());
     }
-    match Permission::on_object(action) {
+    match on_object {
         Some(wanted) if rules.shared => match context.seen {
             Seen::NotYet => Outcome::ObjectWanted,
             Seen::Missing => owner(),
@@ -259,18 +260,15 @@ fn by_acl(
     if ground.enforced() {
         return denied();
     }
-    if let Some(wanted) = Permission::on_bucket(action)
+    let (on_bucket, on_object) = granted_by(context, action);
+    if let Some(wanted) = on_bucket
         && ground.acl().allows(ground.asker(principal), wanted)
     {
         return Outcome::AllowedByBucketAcl;
     }
-    let Some(wanted) = Permission::on_object(action).filter(|_| key.is_some()) else {
+    let Some(wanted) = on_object.filter(|_| key.is_some()) else {
         return denied();
     };
-    if wanted == Permission::WriteAcp && context.asks.operation != "PutObjectAcl" {
-        // The ACL of an object that is yet to be written: the one there says nothing about it.
-        return denied();
-    }
     match context.seen {
         Seen::NotYet => Outcome::ObjectWanted,
         // Who may list may know that it is not there.
@@ -284,6 +282,20 @@ fn by_acl(
         }
         Seen::There(_) => denied(),
     }
+}
+
+/// What the ACL of the bucket, and that of the object in question, must grant for an action.
+///
+/// Who may write by the bucket's ACL owns what it writes, and says who else may read it. The object
+/// that stands under the key until then has no say in that.
+fn granted_by(
+    context: &RequestContext<'_>,
+    action: Action,
+) -> (Option<Permission>, Option<Permission>) {
+    if action == Action::PutObjectAcl && context.asks.operation != action.name() {
+        return (Permission::on_bucket(Action::PutObject), None);
+    }
+    (Permission::on_bucket(action), Permission::on_object(action))
 }
 
 #[cfg(test)]

@@ -301,22 +301,14 @@ impl Access {
         log: Option<&Arc<Facts>>,
     ) -> S3Result<()> {
         let mut seen = Seen::NotYet;
-        let mut by_bucket_acl = false;
         for action in actions {
-            // Who may write by an ACL owns what it writes, and says who else may read it.
-            if by_bucket_acl && *action == Action::PutObjectAcl {
-                continue;
-            }
             let outcome = self
                 .outcome(principal, asks, target, *action, &mut seen)
                 .await?;
             let name = action.name();
             match outcome {
                 Outcome::Allowed(why) => told(log, false, name, &why),
-                Outcome::AllowedByBucketAcl => {
-                    by_bucket_acl = *action == Action::PutObject;
-                    told(log, false, name, "bucket ACL");
-                }
+                Outcome::AllowedByBucketAcl => told(log, false, name, "bucket ACL"),
                 Outcome::AllowedByObject(why, wanted) => {
                     told(log, false, name, &why);
                     if wanted == Permission::Read && target.source {

@@ -82,8 +82,13 @@ impl Bench {
         }
     }
 
-    /// Who of the seven may.
+    /// Who of the seven may, in the operation of the action's own name.
     fn who(&self, action: Action, seen: &Seen) -> u8 {
+        self.who_in(action.name(), action, seen)
+    }
+
+    /// Who of the seven may, as a part of another operation.
+    fn who_in(&self, operation: &str, action: Action, seen: &Seen) -> u8 {
         let keys = [
             Some("MAIN"),
             Some("ALT"),
@@ -98,7 +103,7 @@ impl Bench {
             let user = key.map(|key| Arc::clone(self.users.by_access_key(key).unwrap()));
             let principal = Principal::new(Arc::clone(&self.users), user);
             let asks = Asks::new(
-                action.name(),
+                operation,
                 &http::HeaderMap::new(),
                 &Uri::from_static("/papers/a"),
                 None,
@@ -395,6 +400,54 @@ fn who_may_do_what() {
         restricted(json!({"Principal": {"AWS": "alt"}})),
         reads | ALT
     );
+}
+
+/// The ACL that a write gives its object: asked of policies as any action is, and of the ACL that
+/// lets write, not of the object that is in the place.
+#[test]
+fn who_may_write_by_an_acl_may_give_one_unless_a_policy_denies_it() {
+    let signed = json!([{"to": "authenticated-users", "may": "WRITE"}]);
+    let deny = |action: &str| {
+        let mut rules = policy(
+            json!({"Effect": "Deny", "Action": action, "Resource": "arn:aws:s3:::papers/*"}),
+        );
+        rules["acl"] = signed.clone();
+        rules["shared"] = json!(true);
+        rules
+    };
+    let others = || there(Some("alt"), json!(null));
+    for (name, rules, seen, expected) in [
+        (
+            "writers",
+            json!({"acl": signed}),
+            others(),
+            MAIN | ALT | OPERATOR,
+        ),
+        (
+            "over an object of alt's",
+            json!({"shared": true}),
+            others(),
+            MAIN | OPERATOR,
+        ),
+        (
+            "deny of something else",
+            deny("s3:DeleteObject"),
+            others(),
+            MAIN | ALT | OPERATOR,
+        ),
+        ("deny", deny("s3:PutObjectAcl"), others(), 0),
+        (
+            "deny, nothing there",
+            deny("s3:PutObjectAcl"),
+            Seen::Missing,
+            0,
+        ),
+    ] {
+        for operation in ["PutObject", "CopyObject", "CreateMultipartUpload", "PostObject"] {
+            let may = Bench::new(rules.clone()).who_in(operation, Action::PutObjectAcl, &seen);
+            assert_eq!(may, expected, "{name}, {operation}: {may:07b}");
+        }
+    }
 }
 
 #[test]
