@@ -51,7 +51,8 @@ pub(super) enum Outcome {
     Allowed(String),
     /// Allowed by the ACL of the bucket.
     AllowedByBucketAcl,
-    /// Allowed by what was read off the object: to be asked again of the instance that is opened.
+    /// Allowed by what is known of the object, or by there being none: to be asked again of the
+    /// instance that is opened.
     AllowedByObject(String, Permission),
     Denied(String),
     /// Look at the object and ask again.
@@ -239,13 +240,16 @@ fn by_ownership(context: &RequestContext<'_>, ground: &Ground, action: Action) -
     match on_object {
         Some(wanted) if rules.shared => match context.seen {
             Seen::NotYet => Outcome::ObjectWanted,
-            Seen::Missing => owner(),
-            Seen::There(facts) if ground.object_allows(context.principal, facts, wanted) => {
+            Seen::There(facts) if !ground.object_allows(context.principal, facts, wanted) => {
+                Outcome::Denied("the object is another account's".to_owned())
+            }
+            Seen::Missing | Seen::There(_) => {
                 Outcome::AllowedByObject("owner, or object ACL".to_owned(), wanted)
             }
-            Seen::There(_) => Outcome::Denied("the object is another account's".to_owned()),
         },
-        _ => owner(),
+        // The first object of another account may come in before this one is opened.
+        Some(wanted) => Outcome::AllowedByObject("owner".to_owned(), wanted),
+        None => owner(),
     }
 }
 
@@ -271,10 +275,11 @@ fn by_acl(
     };
     match context.seen {
         Seen::NotYet => Outcome::ObjectWanted,
-        // Who may list may know that it is not there.
+        // Who may list may know that it is not there, and may not have what comes in meanwhile.
         Seen::Missing => match decide(context, ground, Action::ListBucket, None) {
-            Outcome::Allowed(why) => Outcome::Allowed(why),
-            Outcome::AllowedByBucketAcl => Outcome::AllowedByBucketAcl,
+            Outcome::Allowed(_) | Outcome::AllowedByBucketAcl => {
+                Outcome::AllowedByObject("nothing there, and may list".to_owned(), wanted)
+            }
             _ => denied(),
         },
         Seen::There(facts) if ground.object_allows(principal, facts, wanted) => {

@@ -450,6 +450,44 @@ fn who_may_write_by_an_acl_may_give_one_unless_a_policy_denies_it() {
     }
 }
 
+/// Between the decision and the opening another object may come in: whatever an ACL of the object
+/// could say is asked of that one.
+#[test]
+fn what_was_not_there_is_asked_of_again_when_it_is_opened() {
+    use Action::{GetObject, GetObjectAcl, PutObjectAcl};
+    let public = json!([{"to": "all-users", "may": "READ"}]);
+    for (user, rules) in [
+        ("MAIN", json!({"shared": true})),
+        ("MAIN", json!({"ownership": "ObjectWriter"})),
+        ("ALT", json!({"acl": public})),
+    ] {
+        let bench = Bench::new(rules.clone());
+        let user = Arc::clone(bench.users.by_access_key(user).unwrap());
+        let principal = Principal::new(Arc::clone(&bench.users), Some(user));
+        for action in [GetObject, GetObjectAcl, PutObjectAcl] {
+            let asks = Asks::of_test(action.name(), &[]);
+            let context = RequestContext {
+                asks: &asks,
+                principal: &principal,
+                owner: &bench.ground.owner,
+                seen: &Seen::Missing,
+                version: None,
+                source: false,
+                wanted: Cell::new(false),
+            };
+            let outcome = decide(&context, &bench.ground, action, Some("a"));
+            let Outcome::AllowedByObject(_, wanted) = outcome else {
+                panic!("{rules}, {action:?}: {outcome:?}");
+            };
+            let Seen::There(came_in) = there(Some("operator"), json!(null)) else {
+                panic!("it is there");
+            };
+            let allows = bench.ground.object_allows(&principal, &came_in, wanted);
+            assert!(!allows, "{rules}, {action:?}");
+        }
+    }
+}
+
 #[test]
 fn an_object_is_looked_at_only_where_it_decides() {
     let bench = Bench::new(json!({}));
