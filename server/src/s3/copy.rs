@@ -34,7 +34,10 @@ pub(super) async fn copy_object(
 ) -> S3Result<S3Response<CopyObjectOutput>> {
     let principal = access::principal(&request)?;
     let S3Request {
-        mut input, headers, ..
+        mut input,
+        headers,
+        extensions,
+        ..
     } = request;
     let (key, source_key) = (
         input.sse_customer_key.take(),
@@ -151,6 +154,10 @@ pub(super) async fn copy_object(
     }
 
     if !replace_tags {
+        if !source_facts.tags.0.is_empty() {
+            let tags = &source_facts.tags;
+            access::require_carried_tags(state, &extensions, &input.key, tags).await?;
+        }
         facts.tags = source_facts.tags;
     }
     let content = if replace {

@@ -22,15 +22,15 @@ class Reply:
         return {child.tag: child.text for child in ElementTree.fromstring(self.body)}
 
 
-def request(daemon, method, path, headers=None, body=b"", query=None, sign=True, sent=None):
-    """Signs for `body`, and sends `sent` in its place if that is given."""
+def request(daemon, method, path, headers=None, body=b"", query=None, sign=True, sent=None, user=None):
+    """Signs for `body`, as `user` or the first one, and sends `sent` in its place if that is given."""
     url = daemon.env["AWS_ENDPOINT_URL"] + urllib.parse.quote(path)
     if query:
         url += "?" + urllib.parse.urlencode(query)
     signed = AWSRequest(method=method, url=url, data=body, headers=dict(headers or {}))
     signed.context["payload_signing_enabled"] = True
     if sign:
-        S3SigV4Auth(_credentials(daemon), "s3", daemon.env["AWS_REGION"]).add_auth(signed)
+        S3SigV4Auth(_credentials(daemon, user), "s3", daemon.env["AWS_REGION"]).add_auth(signed)
     return send(daemon, method, url, dict(signed.headers.items()), body if sent is None else sent)
 
 
@@ -57,5 +57,7 @@ def send(daemon, method, url, headers, body=b""):
     return reply
 
 
-def _credentials(daemon):
+def _credentials(daemon, user=None):
+    if user:
+        return Credentials(user.access_key, user.secret_key)
     return Credentials(daemon.env["AWS_ACCESS_KEY_ID"], daemon.env["AWS_SECRET_ACCESS_KEY"])

@@ -387,6 +387,40 @@ class Policies(Case):
         alt.copy_object(Bucket=self.bucket, Key="in", CopySource={"Bucket": theirs, "Key": "copy"})
         self.refused(self.put, "in", alt)
 
+    def test_tags_come_along_with_a_copy_for_those_who_may_read_and_give_them(self):
+        theirs = self.bucket + "-theirs"
+        alt.create_bucket(Bucket=theirs)
+        self.put("plain")
+        self.put("tagged", Tagging="secret=yes")
+
+        def copy(key, **more):
+            alt.copy_object(Bucket=theirs, Key="copy", CopySource={"Bucket": self.bucket, "Key": key}, **more)
+
+        self.policy(self.statement(action="s3:GetObject", principal={"AWS": "alt"}))
+        copy("plain")
+        self.refused(copy, "tagged")
+        copy("tagged", TaggingDirective="REPLACE", Tagging="other=tag")
+        self.policy(self.statement(action=["s3:GetObject", "s3:GetObjectTagging"], principal={"AWS": "alt"}))
+        copy("tagged")
+        tags = alt.get_object_tagging(Bucket=theirs, Key="copy")["TagSet"]
+        self.assertEqual(tags, [{"Key": "secret", "Value": "yes"}])
+        # At the other end, they are tags that the request gives.
+        no_secrets = {"StringEquals": {"s3:RequestObjectTag/secret": "yes"}}
+        self.policy(self.statement("Deny", "s3:PutObjectTagging", condition=no_secrets))
+        source = {"Bucket": self.bucket, "Key": "tagged"}
+        self.refused(main.copy_object, Bucket=self.bucket, Key="copy", CopySource=source)
+        main.copy_object(Bucket=self.bucket, Key="copy", CopySource={"Bucket": self.bucket, "Key": "plain"})
+
+    def test_a_header_of_copies_tells_nothing_about_keys(self):
+        self.policy(self.statement(action=["s3:GetObject", "s3:DeleteObject"], principal={"AWS": "alt"}))
+        for more in ({}, {"x-amz-copy-source": f"/{self.bucket}/none"}):
+            reply = raw.request(daemon, "GET", f"/{self.bucket}/none", more, user=ALT)
+            self.assertEqual(reply.status, 403, reply.body)
+        objects = {"Objects": [{"Key": "none", "ETag": "00000000000000000000000000000000"}]}
+        for client, code in ((alt, "AccessDenied"), (main, "NoSuchKey")):
+            done = client.delete_objects(Bucket=self.bucket, Delete=objects)
+            self.assertEqual([one["Code"] for one in done["Errors"]], [code])
+
     def test_deletes_are_decided_key_by_key(self):
         for key in ("a", "b", "keep/c"):
             self.put(key)
@@ -405,6 +439,13 @@ class Policies(Case):
         self.put("a", alt)
         self.refused(self.put, "a", alt, ACL="public-read")
         self.refused(self.put, "b", alt, ACL="public-read")
+        # Who writes by the bucket's ACL has it, unless a policy says no.
+        main.put_bucket_acl(Bucket=self.bucket, ACL="public-read-write")
+        self.put("b", alt, ACL="public-read")
+        self.policy(self.statement("Deny", "s3:PutObjectAcl", principal={"AWS": "alt"}))
+        self.refused(self.put, "c", alt, ACL="public-read")
+        self.refused(alt.create_multipart_upload, Bucket=self.bucket, Key="c", ACL="public-read")
+        self.put("c", alt)
 
 
 class TagsAndVersions(Case):

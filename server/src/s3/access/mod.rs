@@ -6,6 +6,7 @@
 
 mod asks;
 mod context;
+mod copies;
 mod decide;
 mod hooks;
 mod operations;
@@ -14,7 +15,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use s3s::access::S3AccessContext;
-use s3s::dto::{CopySource, Owner};
+use s3s::dto::Owner;
 use s3s::path::S3Path;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
 use strongroom::store::Bucket;
@@ -22,13 +23,14 @@ use strongroom::vault::VaultError;
 
 use self::asks::Asks;
 use self::context::RequestContext;
+pub(super) use self::copies::require_carried_tags;
 pub(super) use self::decide::Ground;
 use self::decide::{Outcome, Seen, decide};
 use self::operations::Needs;
 use super::AppState;
 use super::acl::{Permission, owner};
 use super::body::blocking;
-use super::errors::{error, from_vault, invalid_argument};
+use super::errors::{error, from_vault};
 use super::facts::Facts as ObjectFacts;
 use super::rules::Rules;
 use super::version;
@@ -47,6 +49,8 @@ pub(super) struct Principal {
     caller: Caller,
     /// The bucket of the path, and its rules.
     ground: Option<Arc<Ground>>,
+    /// The same of the source of a copy.
+    source: Option<Arc<Ground>>,
     decision: Decision,
 }
 
@@ -60,7 +64,7 @@ struct Decision {
     /// Allowed by the object that was there when it was looked at: asked again of what is opened.
     by_object: Option<Permission>,
     /// The same of the source of a copy.
-    by_source: Option<(Arc<Ground>, Permission)>,
+    by_source: Option<Permission>,
     /// Of DeleteObjects, which keys may not be deleted.
     refused: Arc<[bool]>,
 }
@@ -80,6 +84,7 @@ impl Principal {
             user,
             caller,
             ground: None,
+            source: None,
             decision: Decision::default(),
         }
     }
@@ -124,8 +129,11 @@ impl Principal {
 
     /// The same of the source of a copy.
     pub(super) fn confirm_source(&self, facts: &[u8]) -> S3Result<()> {
-        match &self.decision.by_source {
-            Some((ground, wanted)) => self.confirmed(ground, &ObjectFacts::read(facts)?, *wanted),
+        match self.decision.by_source {
+            Some(wanted) => {
+                let ground = self.source.as_ref().ok_or_else(denied)?;
+                self.confirmed(ground, &ObjectFacts::read(facts)?, wanted)
+            }
             None => Ok(()),
         }
     }
@@ -256,11 +264,8 @@ impl Access {
                 }
                 None => self.require_of_user(&principal, &asks, &actions, None, log.as_ref())?,
             }
-            if let Some(source) = asks.header("x-amz-copy-source")
-                && matches!(asks.operation.as_str(), "CopyObject" | "UploadPartCopy")
-            {
-                let source = source.to_owned();
-                self.require_source(&mut principal, &asks, &source, log.as_ref())
+            if copies::copies(&asks) {
+                self.require_source(&mut principal, &asks, log.as_ref())
                     .await?;
             }
             principal.decision.made = true;
@@ -311,8 +316,8 @@ impl Access {
                 Outcome::AllowedByBucketAcl => told(log, false, name, "bucket ACL"),
                 Outcome::AllowedByObject(why, wanted) => {
                     told(log, false, name, &why);
-                    if wanted == Permission::Read && target.source {
-                        principal.decision.by_source = Some((Arc::clone(target.ground), wanted));
+                    if target.source {
+                        principal.decision.by_source = Some(wanted);
                     } else {
                         principal.decision.by_object = Some(wanted);
                     }
@@ -324,18 +329,30 @@ impl Access {
                 Outcome::ObjectWanted => return Err(denied()),
             }
         }
-        // A key that is not there is told to those who may list; in a copy, that is the source.
-        let copied = asks.header("x-amz-copy-source").is_some();
-        if (target.source || !copied)
+        // In a copy, the key that may not be there is the source's.
+        if target.source == copies::copies(asks)
             && actions.iter().any(|action| action.level() == Level::Object)
         {
-            let may_list = self
-                .outcome(principal, asks, target, Action::ListBucket, &mut seen)
-                .await?;
-            principal.decision.conceal |=
-                !matches!(may_list, Outcome::Allowed(_) | Outcome::AllowedByBucketAcl);
+            principal.decision.conceal |= !self.may_list(principal, asks, target).await?;
         }
         Ok(())
+    }
+
+    /// Whether who asks may know that a key is not there: who may list the bucket may.
+    async fn may_list(
+        &self,
+        principal: &Principal,
+        asks: &Asks,
+        target: &Target<'_>,
+    ) -> S3Result<bool> {
+        let mut seen = Seen::Missing;
+        let outcome = self
+            .outcome(principal, asks, target, Action::ListBucket, &mut seen)
+            .await?;
+        Ok(matches!(
+            outcome,
+            Outcome::Allowed(_) | Outcome::AllowedByBucketAcl
+        ))
     }
 
     /// Decides one action, looking at the object if that is needed.
@@ -436,49 +453,6 @@ impl Access {
             }
         }
         Ok(())
-    }
-
-    /// The source of a copy must be readable.
-    async fn require_source(
-        &self,
-        principal: &mut Principal,
-        asks: &Asks,
-        header: &str,
-        log: Option<&Arc<Facts>>,
-    ) -> S3Result<()> {
-        let malformed = || {
-            invalid_argument(
-                "x-amz-copy-source",
-                header,
-                "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
-            )
-        };
-        let CopySource::Bucket {
-            bucket,
-            key,
-            version_id,
-        } = CopySource::parse(header).map_err(|_| malformed())?
-        else {
-            return Err(error(
-                S3ErrorCode::NotImplemented,
-                "Access points are not implemented",
-            ));
-        };
-        let ground = match &principal.ground {
-            Some(ground) if *ground.bucket.name == *bucket => Arc::clone(ground),
-            _ => self.ground(&bucket, &principal.users).await?,
-        };
-        let action = match version_id {
-            Some(_) => Action::GetObjectVersion,
-            None => Action::GetObject,
-        };
-        let target = Target {
-            ground: &ground,
-            key: Some(&key),
-            version: version_id.as_deref(),
-            source: true,
-        };
-        self.require(principal, asks, &target, &[action], log).await
     }
 }
 

@@ -443,7 +443,12 @@ fn who_may_write_by_an_acl_may_give_one_unless_a_policy_denies_it() {
             0,
         ),
     ] {
-        for operation in ["PutObject", "CopyObject", "CreateMultipartUpload", "PostObject"] {
+        for operation in [
+            "PutObject",
+            "CopyObject",
+            "CreateMultipartUpload",
+            "PostObject",
+        ] {
             let may = Bench::new(rules.clone()).who_in(operation, Action::PutObjectAcl, &seen);
             assert_eq!(may, expected, "{name}, {operation}: {may:07b}");
         }
