@@ -109,7 +109,7 @@ pub(super) async fn delete_objects(
                 };
                 deletion.run(&vault)
             });
-            match outcome {
+            match outcome.map_err(|cause| principal.may_see(cause)) {
                 Ok(_) if quiet => {}
                 Ok(marker) => deleted.push(DeletedObject {
                     delete_marker: marker.as_ref().map(|_| true),

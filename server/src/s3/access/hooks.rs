@@ -74,6 +74,14 @@ impl S3Access for Access {
             refused.push(!allowed);
         }
         open.principal.decision.refused = refused.into();
+        let target = Target {
+            ground: &ground,
+            key: None,
+            version: None,
+            source: false,
+        };
+        let may_list = self.may_list(&open.principal, &open.asks, &target).await?;
+        open.principal.decision.conceal = !may_list;
         open.admit(request);
         Ok(())
     }
