@@ -290,6 +290,13 @@ class Policies(Case):
         self.refused(self.put, "public/b", nobody)
         reply = raw.request(daemon, "GET", f"/{self.bucket}/public/a", sign=False)
         self.assertEqual((reply.status, reply.body), (200, b"x"))
+        # Headers of the reply are the signer's to choose.
+        path, override = f"/{self.bucket}/public/a", {"response-content-type": "text/html"}
+        reply = raw.request(daemon, "GET", path, query=override, sign=False)
+        self.assertEqual(reply.status, 400)
+        self.assertIn(b"<Code>InvalidRequest</Code>", reply.body)
+        reply = raw.request(daemon, "GET", path, query=override)
+        self.assertEqual((reply.status, reply.headers["content-type"]), (200, "text/html"))
 
     def test_a_deny_outranks_an_allow_and_ownership(self):
         self.put("a")

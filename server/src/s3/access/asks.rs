@@ -83,6 +83,13 @@ impl Asks {
             || grants.any(|(name, _)| self.headers.contains_key(*name))
     }
 
+    /// Whether it names headers that its reply shall have.
+    pub(super) fn overrides_reply(&self) -> bool {
+        let mut query = self.query.iter();
+        matches!(self.operation.as_str(), "GetObject" | "HeadObject")
+            && query.any(|(name, _)| OVERRIDES.contains(&name.as_str()))
+    }
+
     pub(super) fn bypasses_governance(&self) -> bool {
         self.header("x-amz-bypass-governance-retention")
             .is_some_and(|value| value.eq_ignore_ascii_case("true"))
@@ -113,6 +120,16 @@ impl Asks {
         )
     }
 }
+
+/// Parameters that name headers of the reply.
+const OVERRIDES: [&str; 6] = [
+    "response-cache-control",
+    "response-content-disposition",
+    "response-content-encoding",
+    "response-content-language",
+    "response-content-type",
+    "response-expires",
+];
 
 /// `a=b&c=d`, URL-coded.
 fn pairs(text: &str) -> Vec<(String, String)> {

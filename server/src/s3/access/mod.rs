@@ -238,6 +238,12 @@ impl Access {
                 "A body in signed chunks is taken from signed requests only",
             ));
         }
+        if principal.user.is_none() && asks.overrides_reply() {
+            return Err(error(
+                S3ErrorCode::InvalidRequest,
+                "Request specific response headers cannot be used for anonymous GET requests.",
+            ));
+        }
         let needs = operations::needs(&asks)?;
         let (bucket, key) = match cx.s3_path() {
             S3Path::Root => (None, None),
