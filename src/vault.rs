@@ -51,7 +51,9 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use crate::store::{Bucket, Marker, Place, Precondition, Versioning, Which, after_prefix};
+pub use crate::store::{
+    Bucket, Judged, Marker, Place, Precondition, Versioning, Which, after_prefix,
+};
 pub use archive::Transfer;
 pub use complete::CompleteRequest;
 pub use delete::Deleted;

@@ -25,10 +25,11 @@ mod sync;
 pub use blob::{BlobReader, BlobRef, BlobStore, BlobWriter, Locator, incarnation_of, shard_of};
 pub use catalog::{
     Bucket, Catalog, Commit, CommitError, Committed, DeleteBucketError, Deleted, Garbage,
-    GenerationState, KeyStoreSeen, ListItem, ListPage, ListQuery, ListedObject, ListedVersion,
-    Marker, ObjectRow, ObjectView, PartRow, Place, Precondition, Relocation, Replacement, Standing,
-    Upload, UploadItem, UploadsPage, UploadsQuery, Version, VersionEntry, VersionItem, VersionView,
-    Versioning, VersionsPage, VersionsQuery, Which, after_prefix, common_prefix, maker_of,
+    GenerationState, Judged, KeyStoreSeen, ListItem, ListPage, ListQuery, ListedObject,
+    ListedVersion, Marker, ObjectRow, ObjectView, PartRow, Place, Precondition, Relocation,
+    Replacement, Standing, Upload, UploadItem, UploadsPage, UploadsQuery, Version, VersionEntry,
+    VersionItem, VersionView, Versioning, VersionsPage, VersionsQuery, Which, after_prefix,
+    common_prefix, maker_of,
 };
 pub use dirs::{StoreLock, make_dir};
 pub use error::StoreError;

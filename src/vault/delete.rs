@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use super::{Vault, VaultError, check_key, now_ms};
 use crate::id::{InstanceId, VersionId};
 use crate::store::{
-    self, BlobRef, Bucket, CommitError, Garbage, Locator, Marker, Precondition, StoreError, Which,
+    self, BlobRef, Bucket, CommitError, Garbage, Judged, Locator, Marker, Precondition, StoreError,
+    Which,
 };
 
 impl Vault {
@@ -34,23 +35,24 @@ impl Vault {
         self.deleted(deleted, &bucket)
     }
 
-    /// Removes one version, or one delete marker, for good; the newest of the rest is current then. If
-    /// `expected_facts` are given, only an object that has these. A version that is not there is no error.
+    /// Removes one version, or one delete marker, for good; the newest of the rest is current then. With `judged`, only
+    /// if it is still the one that was looked at: the null version is another one after each write. A version that is
+    /// not there is no error.
     ///
     /// # Errors
-    /// As [`Vault::delete`]; [`VaultError::PreconditionFailed`] for other facts.
+    /// As [`Vault::delete`]; [`VaultError::PreconditionFailed`] if it is another one, or has other facts.
     pub fn delete_version(
         &self,
         bucket: &str,
         key: &[u8],
         which: Which,
-        expected_facts: Option<&[u8]>,
+        judged: Option<Judged<'_>>,
     ) -> Result<Deleted, VaultError> {
         self.check_writable()?;
         check_key(key)?;
         let bucket = self.bucket(bucket)?;
         let catalog = &self.stores.catalog;
-        let deleted = catalog.delete_version(bucket.id, key, which, expected_facts, now_ms());
+        let deleted = catalog.delete_version(bucket.id, key, which, judged, now_ms());
         self.deleted(deleted, &bucket)
     }
 

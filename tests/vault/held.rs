@@ -242,7 +242,7 @@ macro_rules! catalog {
                 fn part_attrs(&self, instance: InstanceId) -> Result<Option<Vec<u8>>, StoreError>;
                 fn set_facts(&self, bucket: BucketId, key: &[u8], which: Which, instance: InstanceId, expected: &[u8], facts: &[u8]) -> Result<(), StoreError>;
                 fn delete(&self, bucket: BucketId, key: &[u8], precondition: Precondition, marker: VersionId, now_ms: u64) -> Result<Deleted, CommitError>;
-                fn delete_version(&self, bucket: BucketId, key: &[u8], which: Which, expected_facts: Option<&[u8]>, now_ms: u64) -> Result<Deleted, CommitError>;
+                fn delete_version(&self, bucket: BucketId, key: &[u8], which: Which, judged: Option<Judged<'_>>, now_ms: u64) -> Result<Deleted, CommitError>;
                 fn list(&self, query: &ListQuery<'_>) -> Result<ListPage, StoreError>;
                 fn list_versions(&self, query: &VersionsQuery<'_>) -> Result<VersionsPage, StoreError>;
                 fn create_upload(&self, upload: Upload) -> Result<(), CommitError>;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use strongroom::id::VersionId;
 use strongroom::vault::{
-    Deleted, OpenRequest, Precondition, Protection, Vault, VaultError, VersionEntry, VersionItem,
-    Versioning, VersionsRequest, Which,
+    Deleted, Judged, OpenRequest, Precondition, Protection, Vault, VaultError, VersionEntry,
+    VersionItem, Versioning, VersionsRequest, Which,
 };
 
 use crate::support::*;
@@ -209,12 +209,50 @@ fn facts_belong_to_a_version_and_guard_its_removal() {
     ));
     assert_eq!(vault.stat("b", b"x", label).unwrap().facts, b"locked");
     assert_eq!(vault.stat("b", b"x", Which::Current).unwrap().facts, b"");
-    let judged_before = vault.delete_version("b", b"x", label, Some(b""));
-    assert!(matches!(judged_before, Err(VaultError::PreconditionFailed)));
-    vault
-        .delete_version("b", b"x", label, Some(b"locked"))
-        .unwrap();
+    let remove = |facts: &[u8]| {
+        let version = first.version;
+        vault.delete_version("b", b"x", label, Some(Judged { version, facts }))
+    };
+    assert!(matches!(remove(b""), Err(VaultError::PreconditionFailed)));
+    remove(b"locked").unwrap();
     assert_eq!(history(&vault, b"x").len(), 1);
+}
+
+#[test]
+fn a_null_version_written_since_it_was_judged_is_not_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    for versioning in [None, Some(Versioning::Suspended)] {
+        let dir = dir.path().join(format!("{versioning:?}"));
+        let vault = vault(&dir);
+        let bucket = vault.create_bucket("b", "owner").unwrap();
+        if let Some(versioning) = versioning {
+            vault.set_versioning(&bucket, versioning).unwrap();
+        }
+        let remove = |version| {
+            let facts = &[][..];
+            vault.delete_version("b", b"x", Which::Null, Some(Judged { version, facts }))
+        };
+        let old = put(&vault, "b", b"x", b"old").unwrap();
+        let new = put(&vault, "b", b"x", b"new, with the same facts").unwrap();
+        let refused = remove(old.version);
+        assert!(matches!(refused, Err(VaultError::PreconditionFailed)));
+        let body = get(&vault, "b", b"x").unwrap();
+        assert_eq!(body, b"new, with the same facts");
+        // Under another key it is the same version still.
+        vault
+            .rewrap_object(&open("b", b"x"), &Protection::Managed)
+            .unwrap();
+        assert!(remove(new.version).unwrap().instance.is_some());
+        if versioning.is_some() {
+            let mut markers = (0..2).map(|_| {
+                let deleted = vault.delete("b", b"x", Precondition::None).unwrap();
+                deleted.marker.unwrap().version
+            });
+            let (old, new) = (markers.next().unwrap(), markers.next().unwrap());
+            assert!(matches!(remove(old), Err(VaultError::PreconditionFailed)));
+            assert!(remove(new).unwrap().marker.is_some());
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use strongroom::store::{Marker, Precondition, Which};
-use strongroom::vault::{Stat, Vault, VaultError};
+use strongroom::vault::{Judged, Stat, Vault, VaultError};
 
 use super::AppState;
 use super::access;
@@ -17,8 +17,6 @@ use super::lock;
 use super::version;
 
 const MOST_KEYS: usize = 1000;
-/// Facts that no object has: a marker is removed, and not an object that took its place meanwhile.
-pub(super) const NO_OBJECT: &[u8] = b"\0";
 /// How often a version is judged again because its facts changed meanwhile.
 const MOST_TRIES: usize = 16;
 
@@ -231,24 +229,28 @@ impl Deletion {
         let failed = |cause| from_vault(cause, &format!("{}/{}", self.bucket, self.key));
         let key = self.key.as_bytes();
         for _ in 0..MOST_TRIES {
-            let facts = match vault.stat(&self.bucket, key, self.which) {
+            let (version, facts) = match vault.stat(&self.bucket, key, self.which) {
                 Ok(now) => {
                     lock::may_remove(&Facts::read(&now.facts)?, now_ms(), self.bypass)?;
                     if self.conditions.any() {
                         self.conditions.check(&now)?;
                     }
-                    now.facts
+                    (now.version, now.facts)
                 }
-                Err(VaultError::DeleteMarker { .. }) => NO_OBJECT.to_vec(),
+                Err(VaultError::DeleteMarker { marker, .. }) => (marker.version, Vec::new()),
                 Err(VaultError::NoSuchVersion { .. } | VaultError::NoSuchKey { .. }) => {
                     self.conditions.on_nothing()?;
                     return Ok(None);
                 }
                 Err(cause) => return Err(failed(cause)),
             };
-            match vault.delete_version(&self.bucket, key, self.which, Some(&facts)) {
+            let judged = Judged {
+                version,
+                facts: &facts,
+            };
+            match vault.delete_version(&self.bucket, key, self.which, Some(judged)) {
                 Ok(deleted) => return Ok(deleted.marker),
-                // Its facts are others by now: perhaps a lock is among them.
+                // It is another one by now, or has other facts: perhaps a lock is among them.
                 Err(VaultError::PreconditionFailed) => {}
                 Err(cause) => return Err(failed(cause)),
             }

@@ -16,8 +16,8 @@ pub use rows::{
 };
 pub use uploads::{PartRow, Upload, UploadItem, UploadsPage, UploadsQuery};
 pub use versions::{
-    Deleted, ListedVersion, Marker, Version, VersionEntry, VersionItem, VersionView, VersionsPage,
-    VersionsQuery, Which,
+    Deleted, Judged, ListedVersion, Marker, Version, VersionEntry, VersionItem, VersionView,
+    VersionsPage, VersionsQuery, Which,
 };
 
 use crate::id::{BlobId, BucketId, InstanceId, VersionId};
@@ -274,14 +274,14 @@ pub trait Catalog: Send + Sync {
     /// Removes a version or a delete marker for good, if there is one; the newest of the rest is current then.
     ///
     /// # Errors
-    /// [`StoreError::Stale`] if it is an object of other facts than `expected_facts`;
+    /// [`StoreError::Stale`] if it is not the one that was judged, or has other facts by now;
     /// [`CommitError::NoSuchBucket`].
     fn delete_version(
         &self,
         bucket: BucketId,
         key: &[u8],
         which: Which,
-        expected_facts: Option<&[u8]>,
+        judged: Option<Judged<'_>>,
         now_ms: u64,
     ) -> Result<Deleted, CommitError>;
 

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use super::listing::first_key;
 use super::{Garbage, ListedObject, ObjectView};
 use crate::id::{BucketId, VersionId};
+use crate::store::StoreError;
 
 /// A version of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,33 @@ impl Marker {
     #[must_use]
     pub fn which(&self) -> Which {
         Which::of(self.version, self.null)
+    }
+}
+
+/// What the removal of a version was judged on: whether it may go, and whether it is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judged<'a> {
+    /// Its label. The null version has one too, and another one after each write in its place; it stays when the
+    /// version gets another instance.
+    pub version: VersionId,
+    /// Its facts. A delete marker has none.
+    pub facts: &'a [u8],
+}
+
+impl Judged<'_> {
+    /// Whether the version is still this one.
+    pub(in crate::store) fn check(
+        &self,
+        version: VersionId,
+        facts: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        if self.version == version && facts.is_none_or(|facts| facts == self.facts) {
+            return Ok(());
+        }
+        Err(StoreError::Stale(format!(
+            "version {version}, or its facts, since {} was judged",
+            self.version
+        )))
     }
 }
 

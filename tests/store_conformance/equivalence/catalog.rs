@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use strongroom::id::{BlobId, BucketId, InstanceId, VersionId};
 use strongroom::store::{
-    BlobRef, Bucket, Catalog, Commit, GenerationState, ListQuery, Locator, MemoryCatalog,
+    BlobRef, Bucket, Catalog, Commit, GenerationState, Judged, ListQuery, Locator, MemoryCatalog,
     ObjectRow, PartRow, Precondition, Relocation, Replacement, SqliteCatalog, Upload, UploadsQuery,
     Version, VersionItem, Versioning, VersionsQuery, Which,
 };
@@ -35,7 +35,7 @@ enum CatalogStep {
     SetFacts(u8, usize, Which, Option<u8>, u8, u8),
     SetVersioning(u8, Versioning),
     Delete(u8, usize, Precondition, u8),
-    DeleteVersion(u8, usize, Which, Option<u8>),
+    DeleteVersion(u8, usize, Which, Option<(u8, u8)>),
     ListVersions(u8, usize, usize, Option<Which>, bool, usize),
     CreateUpload(u8, usize, u8, u64),
     Upload(u8, usize, u8),
@@ -101,8 +101,8 @@ fn catalog_step() -> impl Strategy<Value = CatalogStep> {
         1 => number().prop_map(PartAttrs),
         2 => (b(), key(), which(), guess(), 0..2u8, 0..2u8)
             .prop_map(|(b, k, w, n, o, f)| SetFacts(b, k, w, n, o, f)),
-        2 => (b(), key(), which(), proptest::option::of(0..2u8))
-            .prop_map(|(b, k, w, f)| DeleteVersion(b, k, w, f)),
+        2 => (b(), key(), which(), proptest::option::of((0..3u8, 0..2u8)))
+            .prop_map(|(b, k, w, j)| DeleteVersion(b, k, w, j)),
         4 => (b(), key(), key(), proptest::option::of(which()), any::<bool>(), 0..4usize)
             .prop_map(|(b, p, f, a, d, l)| ListVersions(b, p, f, a, d, l)),
         3 => (b(), key(), which(), guess(), number(), inc())
@@ -236,10 +236,14 @@ fn do_catalog_step(catalog: &dyn Catalog, step: &CatalogStep) -> String {
             VersionId(instance(*label).0),
             7,
         )),
-        DeleteVersion(b, key, which, facts) => {
-            let facts = facts.map(bytes);
-            let (key, which, ..) = known(catalog, *b, *key, *which, None);
-            answer(catalog.delete_version(bucket(*b), &key, which, facts.as_deref(), 7))
+        DeleteVersion(b, key, which, judged) => {
+            let (key, which, instance, _) = known(catalog, *b, *key, *which, None);
+            let judged = judged.map(|(other, facts)| (other == 0, bytes(facts)));
+            let judged = judged.as_ref().map(|(other, facts)| Judged {
+                version: VersionId(if *other { [0xee; 16] } else { instance.0 }),
+                facts,
+            });
+            answer(catalog.delete_version(bucket(*b), &key, which, judged, 7))
         }
         ListVersions(b, prefix, from, after, folded, limit) => {
             let query = VersionsQuery {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use strongroom::id::{BlobId, BucketId, InstanceId, VersionId};
 use strongroom::store::{
     Bucket, Catalog, Commit, CommitError, Committed, DeleteBucketError, Deleted, Garbage,
-    GenerationState, KeyStoreSeen, ListItem, ListPage, ListQuery, ObjectView, PartRow,
+    GenerationState, Judged, KeyStoreSeen, ListItem, ListPage, ListQuery, ObjectView, PartRow,
     Precondition, Relocation, Replacement, Standing, StoreError, StoreIdentity, Upload,
     UploadsPage, UploadsQuery, VersionView, Versioning, VersionsPage, VersionsQuery, Which,
 };
@@ -115,7 +115,7 @@ impl Catalog for Faulty {
         set_versioning(bucket: BucketId, versioning: Versioning) -> Result<(), StoreError>;
         version(bucket: BucketId, key: &[u8], which: Which) -> Result<Option<VersionView>, StoreError>;
         part_attrs(instance: InstanceId) -> Result<Option<Vec<u8>>, StoreError>;
-        delete_version(bucket: BucketId, key: &[u8], which: Which, expected_facts: Option<&[u8]>, now_ms: u64) -> Result<Deleted, CommitError>;
+        delete_version(bucket: BucketId, key: &[u8], which: Which, judged: Option<Judged<'_>>, now_ms: u64) -> Result<Deleted, CommitError>;
         list_versions(query: &VersionsQuery<'_>) -> Result<VersionsPage, StoreError>;
         set_facts(bucket: BucketId, key: &[u8], which: Which, instance: InstanceId, expected: &[u8], facts: &[u8]) -> Result<(), StoreError>;
         delete(bucket: BucketId, key: &[u8], precondition: Precondition, marker: VersionId, now_ms: u64) -> Result<Deleted, CommitError>;

@@ -27,6 +27,10 @@ enum Lapse {
     VersionStays,
     /// The facts that were expected are not looked at.
     FactsUnchecked,
+    /// A version is removed although it is another one than was judged.
+    LabelUnchecked,
+    /// The same of a delete marker.
+    MarkerUnchecked,
     /// Facts are set on the current version, whichever was meant.
     FactsOfCurrent,
     /// Attributes of parts are not kept.
@@ -89,7 +93,7 @@ enum Lapse {
     PlaceHidden,
 }
 
-const LAPSES: [Lapse; 38] = {
+const LAPSES: [Lapse; 40] = {
     use Lapse::*;
     [
         VersioningForgotten,
@@ -100,6 +104,8 @@ const LAPSES: [Lapse; 38] = {
         MarkerUnconditional,
         VersionStays,
         FactsUnchecked,
+        LabelUnchecked,
+        MarkerUnchecked,
         FactsOfCurrent,
         PartAttrsForgotten,
         VersionsShort,
@@ -247,15 +253,30 @@ impl Catalog for Lapsing {
         bucket: BucketId,
         key: &[u8],
         which: Which,
-        expected_facts: Option<&[u8]>,
+        judged: Option<Judged<'_>>,
         now_ms: u64,
     ) -> Result<Deleted, CommitError> {
-        let expected = expected_facts.filter(|_| self.lapse != Lapse::FactsUnchecked);
         if self.lapse == Lapse::VersionStays {
             return Ok(Deleted::default());
         }
+        let there = self.inner.version(bucket, key, which)?;
+        let judged = match (judged, there.map(|there| there.version)) {
+            (Some(mut judged), Some(Version::Object(there))) => {
+                if self.lapse == Lapse::FactsUnchecked {
+                    judged.facts = &there.row.facts;
+                }
+                if self.lapse == Lapse::LabelUnchecked {
+                    judged.version = there.row.version;
+                }
+                return self
+                    .inner
+                    .delete_version(bucket, key, which, Some(judged), now_ms);
+            }
+            (_, Some(Version::Marker(_))) if self.lapse == Lapse::MarkerUnchecked => None,
+            (judged, _) => judged,
+        };
         self.inner
-            .delete_version(bucket, key, which, expected, now_ms)
+            .delete_version(bucket, key, which, judged, now_ms)
     }
 
     fn set_facts(

@@ -5,10 +5,11 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
+use strongroom::id::VersionId;
 use strongroom::store::{Bucket, Precondition, Which};
 use strongroom::vault::{
-    ListedObject, ListedVersion, UploadItem, UploadsRequest, Vault, VaultError, VersionEntry,
-    VersionItem, VersionsRequest,
+    Judged, ListedObject, ListedVersion, UploadItem, UploadsRequest, Vault, VaultError,
+    VersionEntry, VersionItem, VersionsRequest,
 };
 
 use super::calendar::Calendar;
@@ -16,7 +17,6 @@ use super::rules::{self, Place, Verdict, Version};
 use crate::daemon::Stop;
 use crate::s3::AppState;
 use crate::s3::archive;
-use crate::s3::delete::NO_OBJECT;
 use crate::s3::facts::{Facts, now_ms};
 use crate::s3::lifecycle_config::Lifecycle;
 use crate::s3::lock;
@@ -181,7 +181,7 @@ impl Pass<'_> {
                 };
                 if let Verdict::Remove { rule } = verdict(candidate) {
                     self.done(&key, rule, "delete marker removed");
-                    self.remove(version, NO_OBJECT)?;
+                    self.remove(version, marker.version, &[])?;
                 }
                 Ok(())
             }
@@ -212,7 +212,7 @@ impl Pass<'_> {
                             return Ok(());
                         }
                         self.done(&key, rule, "noncurrent version removed");
-                        self.remove(version, &object.facts)
+                        self.remove(version, object.version, &object.facts)
                     }
                     Verdict::Transition { class, rule } => {
                         self.done(&key, rule, class);
@@ -223,9 +223,15 @@ impl Pass<'_> {
         }
     }
 
-    fn remove(&self, version: &ListedVersion, facts: &[u8]) -> Result<(), VaultError> {
+    fn remove(
+        &self,
+        listed: &ListedVersion,
+        version: VersionId,
+        facts: &[u8],
+    ) -> Result<(), VaultError> {
+        let judged = Judged { version, facts };
         self.vault
-            .delete_version(&self.bucket.name, version.key(), version.which, Some(facts))
+            .delete_version(&self.bucket.name, listed.key(), listed.which, Some(judged))
             .map(|_| ())
     }
 

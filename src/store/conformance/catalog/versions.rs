@@ -7,8 +7,8 @@ use super::{BUCKET, Open, commit, start};
 use crate::id::{BucketId, InstanceId, VersionId};
 use crate::store::conformance::{Verdict, Wrong, holds, same};
 use crate::store::{
-    Catalog, Commit, CommitError, Deleted, Garbage, ListItem, ListQuery, ObjectRow, Precondition,
-    StoreError, Version, VersionEntry, VersionItem, Versioning, VersionsQuery, Which,
+    Catalog, Commit, CommitError, Deleted, Garbage, Judged, ListItem, ListQuery, ObjectRow,
+    Precondition, StoreError, Version, VersionEntry, VersionItem, Versioning, VersionsQuery, Which,
 };
 
 pub(super) fn versioning(open: &Open) -> Verdict {
@@ -162,7 +162,11 @@ pub(super) fn markers(open: &Open) -> Verdict {
         &Some(second),
     )?;
     same("still no object", &catalog.object(BUCKET, b"key")?, &None)?;
-    catalog.delete_version(BUCKET, b"key", marker.which(), Some(b"no facts"), 82)?;
+    let judged = Judged {
+        version: marker.version,
+        facts: b"of no object",
+    };
+    catalog.delete_version(BUCKET, b"key", marker.which(), Some(judged), 82)?;
     same("undeleted", &listed(&*catalog)?, &vec![b"key".to_vec()])?;
     same(
         "the object again",
@@ -232,12 +236,20 @@ pub(super) fn removed(open: &Open) -> Verdict {
     let rows = (0..4)
         .map(|_| put(&*catalog, writer, b"key"))
         .collect::<Result<Vec<_>, _>>()?;
-    let remove =
-        |which, facts: Option<&[u8]>| catalog.delete_version(BUCKET, b"key", which, facts, 9);
-    let stale = remove(rows[1].which(), Some(b"other facts"));
+    let remove = |which, judged: Option<Judged<'_>>| {
+        catalog.delete_version(BUCKET, b"key", which, judged, 9)
+    };
+    let stale = |version, facts: &[u8]| {
+        let removed = remove(rows[1].which(), Some(Judged { version, facts }));
+        matches!(removed, Err(CommitError::Store(StoreError::Stale(_))))
+    };
     holds(
-        "other facts than expected",
-        matches!(stale, Err(CommitError::Store(StoreError::Stale(_)))),
+        "other facts than were judged",
+        stale(rows[1].version, b"other facts"),
+    )?;
+    holds(
+        "another version than was judged",
+        stale(rows[2].version, &rows[1].facts),
     )?;
     same(
         "nothing there",
@@ -246,7 +258,7 @@ pub(super) fn removed(open: &Open) -> Verdict {
     )?;
     let nowhere = catalog.delete_version(BucketId([9; 16]), b"key", Which::Null, None, 9);
     same("no bucket", &nowhere, &Err(CommitError::NoSuchBucket))?;
-    let gone = remove(rows[1].which(), Some(&rows[1].facts))?;
+    let gone = remove(rows[1].which(), Some(judged(&rows[1])))?;
     let gone = gone.garbage.ok_or_else(|| Wrong("no garbage".to_owned()))?;
     same(
         "garbage",
@@ -259,7 +271,7 @@ pub(super) fn removed(open: &Open) -> Verdict {
         &shown(&*catalog, b"key", Which::Current)?,
         &Some((Some(rows[3].instance), true)),
     )?;
-    remove(Which::Current, Some(&rows[3].facts))?;
+    remove(Which::Current, Some(judged(&rows[3])))?;
     same(
         "the newest of the rest is current",
         &shown(&*catalog, b"key", rows[2].which())?,
@@ -273,12 +285,27 @@ pub(super) fn removed(open: &Open) -> Verdict {
     remove(rows[0].which(), None)?;
     same("none left", &walk(&*catalog, &ALL)?, &Vec::new())?;
     catalog.delete(BUCKET, b"key", Precondition::None, VersionId([1; 16]), 9)?;
+    let another = Judged {
+        version: VersionId([2; 16]),
+        facts: b"",
+    };
+    holds(
+        "another marker than was judged",
+        remove(Which::Current, Some(another)).is_err(),
+    )?;
     holds(
         "a marker keeps a bucket",
         catalog.delete_bucket("bucket", 8).is_err(),
     )?;
     remove(Which::Current, None)?;
     same("deleted", &catalog.delete_bucket("bucket", 8)?, &BUCKET)
+}
+
+fn judged(row: &ObjectRow) -> Judged<'_> {
+    Judged {
+        version: row.version,
+        facts: &row.facts,
+    }
 }
 
 pub(super) fn facts(open: &Open) -> Verdict {

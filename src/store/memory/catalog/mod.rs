@@ -13,7 +13,7 @@ use super::lock;
 use crate::id::{BlobId, BucketId, InstanceId, VersionId};
 use crate::store::{
     BlobRef, Bucket, Catalog, Commit, CommitError, Committed, DeleteBucketError, Deleted, Garbage,
-    GenerationState, KeyStoreSeen, ListPage, ListQuery, ObjectView, PartRow, Precondition,
+    GenerationState, Judged, KeyStoreSeen, ListPage, ListQuery, ObjectView, PartRow, Precondition,
     Relocation, Replacement, Standing, StoreError, StoreIdentity, Upload, UploadsPage,
     UploadsQuery, VersionView, Versioning, VersionsPage, VersionsQuery, Which, incarnation_of,
     maker_of,
@@ -442,10 +442,10 @@ impl Catalog for MemoryCatalog {
         bucket: BucketId,
         key: &[u8],
         which: Which,
-        expected_facts: Option<&[u8]>,
+        judged: Option<Judged<'_>>,
         now_ms: u64,
     ) -> Result<Deleted, CommitError> {
-        lock(&self.0).delete_version(bucket, key, which, expected_facts, now_ms)
+        lock(&self.0).delete_version(bucket, key, which, judged, now_ms)
     }
 
     fn replace_instance(&self, change: Replacement) -> Result<Garbage, CommitError> {

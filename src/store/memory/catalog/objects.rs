@@ -1,11 +1,11 @@
 //! Commits, deletions and reads.
 
 use super::history::{Kept, Object, current, place};
-use super::{State, exists, stale};
+use super::{State, exists};
 use crate::id::{BlobId, BucketId, InstanceId, VersionId};
 use crate::store::{
-    Commit, CommitError, Committed, Deleted, Garbage, Marker, ObjectView, Precondition, Standing,
-    StoreError, Version, VersionView, Versioning, Which, incarnation_of,
+    Commit, CommitError, Committed, Deleted, Garbage, Judged, Marker, ObjectView, Precondition,
+    Standing, StoreError, Version, VersionView, Versioning, Which, incarnation_of,
 };
 
 impl State {
@@ -119,7 +119,7 @@ impl State {
         bucket: BucketId,
         key: &[u8],
         which: Which,
-        expected_facts: Option<&[u8]>,
+        judged: Option<Judged<'_>>,
         now_ms: u64,
     ) -> Result<Deleted, CommitError> {
         self.versioning(bucket)?;
@@ -130,10 +130,12 @@ impl State {
         let Some(index) = place(history, which) else {
             return Ok(Deleted::default());
         };
-        if let (Some(Kept::Object(object)), Some(expected)) = (history.get(index), expected_facts)
-            && object.row.facts != expected
-        {
-            return Err(stale().into());
+        match (history.get(index), judged) {
+            (Some(Kept::Object(object)), Some(judged)) => {
+                judged.check(object.row.version, Some(&object.row.facts))?;
+            }
+            (Some(Kept::Marker(marker)), Some(judged)) => judged.check(marker.version, None)?,
+            _ => {}
         }
         let gone = history.remove(index);
         if history.is_empty() {

@@ -34,7 +34,7 @@ use super::{Database, Schema, SqliteOptions};
 use crate::id::{BlobId, BucketId, InstanceId, VersionId};
 use crate::store::{
     Bucket, Catalog, Commit, CommitError, Committed, DeleteBucketError, Deleted, Garbage,
-    GenerationState, KeyStoreSeen, ListPage, ListQuery, ObjectView, PartRow, Precondition,
+    GenerationState, Judged, KeyStoreSeen, ListPage, ListQuery, ObjectView, PartRow, Precondition,
     Relocation, Replacement, Standing, StoreError, StoreIdentity, Upload, UploadsPage,
     UploadsQuery, VersionView, Versioning, VersionsPage, VersionsQuery, Which,
 };
@@ -407,12 +407,19 @@ impl Catalog for SqliteCatalog {
         bucket: BucketId,
         key: &[u8],
         which: Which,
-        expected_facts: Option<&[u8]>,
+        judged: Option<Judged<'_>>,
         now_ms: u64,
     ) -> Result<Deleted, CommitError> {
-        let (key, expected) = (key.to_vec(), expected_facts.map(<[u8]>::to_vec));
-        self.0
-            .write(move |db| versions::delete(db, bucket, &key, which, expected.as_deref(), now_ms))
+        let key = key.to_vec();
+        let judged = judged.map(|judged| (judged.version, judged.facts.to_vec()));
+        self.0.write(move |db| {
+            let judged = judged.as_ref();
+            let judged = judged.map(|(version, facts)| Judged {
+                version: *version,
+                facts,
+            });
+            versions::delete(db, bucket, &key, which, judged, now_ms)
+        })
     }
 
     fn replace_instance(&self, change: Replacement) -> Result<Garbage, CommitError> {

@@ -10,7 +10,7 @@ use super::{buckets, objects};
 use crate::id::{BucketId, InstanceId};
 use crate::store::sqlite::row::{Cursor, Fields, blob};
 use crate::store::{
-    CommitError, Deleted, ListedVersion, StoreError, Version, VersionEntry, VersionItem,
+    CommitError, Deleted, Judged, ListedVersion, StoreError, Version, VersionEntry, VersionItem,
     VersionView, VersionsPage, VersionsQuery, Which, after_prefix, common_prefix,
 };
 
@@ -123,7 +123,7 @@ pub(super) fn delete(
     id: BucketId,
     key: &[u8],
     which: Which,
-    expected_facts: Option<&[u8]>,
+    judged: Option<Judged<'_>>,
     now_ms: u64,
 ) -> Result<Deleted, CommitError> {
     let bucket = buckets::number(db, id)?.ok_or(CommitError::NoSuchBucket)?;
@@ -135,10 +135,11 @@ pub(super) fn delete(
         live,
         is_current,
     } = found;
-    if let VersionEntry::Object(object) = &kept.entry
-        && expected_facts.is_some_and(|expected| expected != object.facts)
-    {
-        return Err(StoreError::Stale(format!("facts of instance {}", object.instance)).into());
+    if let Some(judged) = judged {
+        match &kept.entry {
+            VersionEntry::Object(object) => judged.check(object.version, Some(&object.facts))?,
+            VersionEntry::Marker(marker) => judged.check(marker.version, None)?,
+        }
     }
     if live {
         objects::remove(db, bucket, key)?;
