@@ -75,7 +75,7 @@ fn everything() -> impl Iterator<Item = (Backend, Suite)> {
     backends.flat_map(|&backend| SUITES.map(|suite| (backend, suite)))
 }
 
-/// Seals and opens a full segment and a short last one, and fails to open a damaged one.
+/// Seals and opens a full segment and a short last one, and fails to open a damaged one and a blob of another key.
 fn work(backend: Backend, dk: &Secret<32>, suite: Suite) {
     let plain = vec![0x5A; SEGMENT_LEN];
     let mut sealed = vec![0; SEALED_SEGMENT_LEN];
@@ -91,6 +91,10 @@ fn work(backend: Backend, dk: &Secret<32>, suite: Suite) {
         open.open_segment(index, last, sealed, &mut opened)
             .unwrap_err();
     }
+    drop((seal, open));
+    let (_, mut other) = SealKeys::create_on(backend, dk, suite, 0, salt(suite)).unwrap();
+    other[79] ^= 1;
+    OpenKeys::open_on(backend, dk, &other).unwrap_err();
 }
 
 /// The data key itself lives in its locked slot, and nowhere else.
@@ -122,13 +126,17 @@ fn derived_elsewhere(dk: &Secret<32>) -> Vec<Needle> {
         .collect()
 }
 
-/// The data key, then for each suite the subkeys, the round keys of all schedules and the powers of
+/// The data key, also as SHA-256 loads it for the commitment; then for each suite the subkeys, the round keys of all schedules and the powers of
 /// the GHASH key: as 16-byte strings, in masked form.
 fn print_needles(masked: &str) {
     let dk: [u8; 32] = unmask(&unhex(masked)).try_into().unwrap();
     let print = |secret: &[u8]| println!("needle {}", hex(Needle::new(secret).masked()));
     println!();
     print(&dk);
+    // Words in the other order of bytes, as they are hashed.
+    let mut words = dk;
+    words.chunks_mut(4).for_each(<[u8]>::reverse);
+    words.chunks(16).for_each(|quarter| print(quarter));
     // The first two round keys are the key itself, which is a needle already.
     schedule(&Aes256Enc::new(&dk.into()), 240)[2..]
         .iter()

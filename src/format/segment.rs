@@ -146,9 +146,8 @@ impl OpenKeys {
         header: &[u8; HEADER_LEN],
     ) -> Result<(Self, Header), FormatError> {
         let parsed = parse_header(header)?;
-        parsed.verify(dk, header)?;
         let suite = parsed.suite;
-        let cipher = expand(backend, dk, &parsed, opener);
+        let cipher = verify_and_expand(backend, dk, &parsed, header);
         backend.wipe_stack();
         Ok((
             Self {
@@ -227,6 +226,18 @@ impl fmt::Debug for OpenKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "OpenKeys({:?}, ..)", self.suite())
     }
+}
+
+/// Checks the commitment before a subkey exists (F-26).
+#[inline(never)]
+fn verify_and_expand(
+    backend: Backend,
+    dk: &Secret<32>,
+    parsed: &Header,
+    header: &[u8; HEADER_LEN],
+) -> Result<Box<dyn OpenSegment>, FormatError> {
+    parsed.verify(dk, header)?;
+    expand(backend, dk, parsed, opener)
 }
 
 /// Derives the subkeys and expands them.

@@ -30,7 +30,7 @@ pub(crate) fn two(effort: Effort) -> Vec<Row> {
         .new_data_key()
         .expect("a key");
     // Small enough to stay in cache: what is asked is whether the work divides, not how fast memory is.
-    let plain = paint(effort.pick(1 << 20, 1 << 20));
+    let plain = paint(1 << 20);
     let mut blob = vec![0; plain.len() + plain.len() / 1024 + 1024];
     let len = seal(&key, &plain, &mut blob);
     let mut opened = vec![0; plain.len() + 1024];

@@ -10,6 +10,7 @@ use memory::{Needle, search_self};
 use super::*;
 use crate::keys::derive::scrubbed;
 use crate::keys::held::{Kek, Keys};
+use crate::keys::prf::Prf;
 use crate::secret::Secret;
 
 /// Runs on a thread of its own and looks for leavings on its stack too, while it still runs.
@@ -29,15 +30,22 @@ fn found(needles: &[Needle]) -> Vec<String> {
         .collect()
 }
 
-/// A secret and what it gives, to look for: KEK and K_meta.
+/// A secret and what it gives, to look for: the KEK itself, the states it is kept as, and K_meta.
 fn needles_of(secret: &Secret<32>) -> Vec<Needle> {
+    let kek = scrubbed(|| {
+        let ctx = [&BUCKET.0[..], &1_u32.to_le_bytes()].concat();
+        let mut pair = zeroize::Zeroizing::new([[0; 32]; 2]);
+        Prf::new(secret.expose()).kdf(b"sr-bkt-1", &ctx, &mut pair);
+        Needle::new(&pair[0])
+    });
     let (keys, _) = Keys::derive(secret, BUCKET, 1).unwrap();
-    let Kek::Expanded(kek) = &keys.kek else {
+    let Kek::Expanded(states) = &keys.kek else {
         panic!("a bucket's");
     };
     vec![
         Needle::new(secret.expose()),
-        Needle::new(kek.bytes().expose()),
+        kek,
+        Needle::new(states.bytes().expose()),
         Needle::new(keys.meta().unwrap().expose()),
     ]
 }
@@ -178,7 +186,11 @@ fn a_bucket_key_is_in_memory_until_its_time_ends_and_not_after() {
         let key = rig.get(&record).unwrap();
         works(&key).unwrap();
         let held = found(&needles);
-        assert_eq!(held.len(), 2, "KEK and K_meta once each: {held:?}");
+        assert_eq!(
+            held.len(),
+            2,
+            "the KEK's states and K_meta once each: {held:?}"
+        );
 
         rig.clock.advance(Duration::from_secs(300));
         rig.ring.purge_expired();
