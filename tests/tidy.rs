@@ -32,7 +32,6 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// The addresses of unsafe code: kernels, locked pages, mappings, and the PKCS#11 calls. In the
 /// daemon: the allocator that wipes what it frees.
 const MAY_BE_UNSAFE: &[&str] = &[
-    "src/cipher/key_wrap.rs",
     "src/cipher/source.rs",
     "src/cipher/wiped.rs",
     "src/cipher/x86/",

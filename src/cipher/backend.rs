@@ -1,10 +1,12 @@
-//! Which implementation works, decided when keys are expanded and nowhere else.
+//! Which implementation works: asked for once, before keys are expanded.
 
 use std::{env, fmt, sync::OnceLock};
 
 #[cfg(target_arch = "x86_64")]
 use super::x86::{aesni, vaes256, vaes512};
-use super::{Derived, OpenSegment, SealSegment, Subkeys, cbc64::Cbc64, cmac, gmac::Gmac};
+use super::{
+    Derived, OpenSegment, SealSegment, Subkeys, cbc64::Cbc64, cmac, gmac::Gmac, overwrite_stack,
+};
 use aes::{Aes256Dec, Aes256Enc};
 
 /// An implementation of the suites for some kind of CPU. All give the same bytes and the same errors.
@@ -153,6 +155,26 @@ impl Backend {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+impl Backend {
+    /// The proof of the instructions that every backend but the portable one has.
+    pub(super) fn aesni(self) -> Option<aesni::Proof> {
+        match self.0 {
+            Kind::Portable => None,
+            Kind::Aesni(proof) => Some(proof),
+            Kind::Vaes256(_) | Kind::Vaes512(_) => aesni::Proof::detect(),
+        }
+    }
+
+    /// The proof of AVX-512, if this backend uses it.
+    pub(super) fn vaes512(self) -> Option<vaes512::Proof> {
+        match self.0 {
+            Kind::Vaes512(proof) => Some(proof),
+            _ => None,
+        }
+    }
+}
+
 impl Backend {
     /// Overwrites the stack below the caller's frame, where the functions it called before had
     /// theirs: spilled round keys, chain values, plaintext. The caller keeps those functions out of
@@ -163,17 +185,13 @@ impl Backend {
     /// in both profiles.
     pub(crate) fn wipe_stack(self) {
         match self.0 {
-            Kind::Portable => overwrite::<{ 16 * KIB }>(),
+            Kind::Portable => overwrite_stack::<{ 16 * KIB }>(),
             #[cfg(target_arch = "x86_64")]
-            Kind::Aesni(_) | Kind::Vaes256(_) | Kind::Vaes512(_) => overwrite::<{ 6 * KIB }>(),
+            Kind::Aesni(_) | Kind::Vaes256(_) | Kind::Vaes512(_) => {
+                overwrite_stack::<{ 6 * KIB }>();
+            }
         }
     }
-}
-
-#[inline(never)]
-fn overwrite<const LEN: usize>() {
-    let mut frame = [0_u8; LEN];
-    std::hint::black_box(&mut frame);
 }
 
 /// Without optimisation frames are larger.

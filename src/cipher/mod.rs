@@ -1,4 +1,4 @@
-//! AES-256 in interleaved lanes, GMAC, CMAC and key wrap, and the choice of backend. Layer 0.
+//! AES-256 in interleaved lanes, GMAC, CMAC, key wrap and SHA-256, and the choice of backend. Layer 0.
 //!
 //! Everything here works under expanded keys that the caller owns: key schedules of live streams.
 //! They are ordinary (not locked) memory, wiped when they are dropped, and kept in a `Box`, so that
@@ -13,6 +13,7 @@ mod gcm;
 mod gmac;
 pub(crate) mod key_wrap;
 mod lanes;
+pub(crate) mod sha256;
 mod source;
 mod suite;
 mod wiped;
@@ -26,7 +27,7 @@ pub(crate) use gcm::Gcm;
 pub(crate) use lanes::padded_len;
 pub(crate) use source::Source;
 pub(crate) use suite::{OpenSegment, SealSegment, Subkeys};
-pub(crate) use wiped::wipe;
+pub(crate) use wiped::{overwrite_stack, wipe};
 
 use aes::cipher::array::{
     Array,

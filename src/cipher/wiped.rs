@@ -5,7 +5,12 @@
 //! and the compiler is told that somebody reads them.
 #![allow(unsafe_code)]
 
-use std::{mem::ManuallyDrop, ops::Deref, ptr};
+use std::{
+    hint::black_box,
+    mem::ManuallyDrop,
+    ops::{Deref, DerefMut},
+    ptr,
+};
 
 use aes::{Aes256Dec, Aes256Enc};
 use ghash::GHash;
@@ -27,6 +32,12 @@ impl<T: Flat> Deref for Wiped<T> {
     }
 }
 
+impl<T: Flat> DerefMut for Wiped<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
 impl<T: Flat> Drop for Wiped<T> {
     fn drop(&mut self) {
         let value = ptr::from_mut(&mut self.0);
@@ -42,6 +53,12 @@ impl<T: Flat> Drop for Wiped<T> {
 pub(crate) fn wipe(bytes: &mut [u8]) {
     bytes.fill(0);
     zeroize::optimization_barrier(bytes);
+}
+
+/// Overwrites `LEN` bytes of the stack below the caller's frame, where the functions it called before had theirs.
+#[inline(never)]
+pub(crate) fn overwrite_stack<const LEN: usize>() {
+    black_box(&mut [0_u8; LEN]);
 }
 
 /// Types that own nothing but their bytes: whose drop does nothing, or wipes them.

@@ -5,7 +5,7 @@ use subtle::ConstantTimeEq;
 
 use super::{FormatError, HEADER_LEN, MAX_PARTS, Salt, Suite};
 use crate::{
-    cipher::{Backend, Derived, wipe},
+    cipher::{Backend, Derived, sha256, wipe},
     secret::Secret,
 };
 
@@ -110,28 +110,13 @@ impl Header {
         message[72..76].copy_from_slice(b"SRC1");
         message[76] = 0x80;
         message[120..].copy_from_slice(&(76 * 8_u64).to_be_bytes());
-        let mut state = SHA256_START;
+        let mut state = sha256::START;
         compress256(&mut state, message.as_chunks().0);
         wipe(&mut message);
-        let mut hash = [0; 32];
-        for (bytes, word) in hash.as_chunks_mut().0.iter_mut().zip(state) {
-            *bytes = word.to_be_bytes();
-        }
-        hash
+        sha256::digest(&state)
     }
 }
 
-/// FIPS 180-4 section 5.3.3.
-const SHA256_START: [u32; 8] = [
-    0x6A09_E667,
-    0xBB67_AE85,
-    0x3C6E_F372,
-    0xA54F_F53A,
-    0x510E_527F,
-    0x9B05_688C,
-    0x1F83_D9AB,
-    0x5BE0_CD19,
-];
 const MAGIC: &[u8; 8] = b"STRGROOM";
 const FORMAT: u8 = 1;
 /// `log2` of 65,536.

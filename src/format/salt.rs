@@ -5,9 +5,11 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use sha2::{Digest, Sha256};
-
 use super::FormatError;
+use crate::cipher::{
+    Backend,
+    sha256::{self, compress_each, only_block},
+};
 
 /// 32 bytes that make the keys of a blob or record its own. Public; used once.
 #[derive(PartialEq, Eq, Debug)]
@@ -22,34 +24,48 @@ impl Salt {
     /// # Errors
     /// [`FormatError::Random`].
     pub fn fresh(part: u32) -> Result<Self, FormatError> {
-        let mut random = [0; 24];
-        getrandom::fill(&mut random).map_err(FormatError::Random)?;
-        Ok(Self::mix(
-            random,
-            process_nonce()?,
-            next(),
-            clock_ns(),
-            part,
-        ))
+        let [salt] = Self::fresh_each(part)?;
+        Ok(salt)
+    }
+
+    /// `N` of them, each as [`Salt::fresh`]: the kernel and the clock are asked once for all.
+    pub(crate) fn fresh_each<const N: usize>(part: u32) -> Result<[Self; N], FormatError> {
+        let mut random = [[0; 24]; N];
+        getrandom::fill(random.as_flattened_mut()).map_err(FormatError::Random)?;
+        let (nonce, clock_ns) = (process_nonce()?, clock_ns());
+        Ok(Self::mix(random, nonce, reserve(N), clock_ns, part))
     }
 
     /// The `part` of the salt of a data key record.
     pub const RECORD: u32 = u32::MAX;
 
-    fn mix(random: [u8; 24], nonce: u64, counter: u64, clock_ns: u64, part: u32) -> Self {
-        let salt = Sha256::new()
-            .chain_update(random)
-            .chain_update(nonce.to_le_bytes())
-            .chain_update(counter.to_le_bytes())
-            .chain_update(clock_ns.to_le_bytes())
-            .chain_update(part.to_le_bytes())
-            .finalize();
-        Self(salt.into())
+    /// Each a digest of its random bytes, the nonce, its number counted from `number` on, the clock and the part.
+    fn mix<const N: usize>(
+        random: [[u8; 24]; N],
+        nonce: u64,
+        mut number: u64,
+        clock_ns: u64,
+        part: u32,
+    ) -> [Self; N] {
+        let blocks = random.map(|random| {
+            let mut input = [0; 52];
+            input[..24].copy_from_slice(&random);
+            input[24..32].copy_from_slice(&nonce.to_le_bytes());
+            input[32..40].copy_from_slice(&number.to_le_bytes());
+            input[40..48].copy_from_slice(&clock_ns.to_le_bytes());
+            input[48..].copy_from_slice(&part.to_le_bytes());
+            number = number.wrapping_add(1);
+            only_block(&input, 0)
+        });
+        let mut states = [sha256::START; N];
+        compress_each(Backend::detect(), &mut states, &blocks);
+        states.map(|state| Self(sha256::digest(&state)))
     }
 }
 
-fn next() -> u64 {
-    COUNTER.fetch_add(1, Ordering::Relaxed)
+/// The first of so many numbers that nobody else in this process has.
+fn reserve(count: usize) -> u64 {
+    COUNTER.fetch_add(count as u64, Ordering::Relaxed)
 }
 
 /// Random bytes that belong to this process: a child notices by its process id that the ones it
@@ -88,25 +104,24 @@ mod tests {
         io::{Read, Write},
     };
 
+    use sha2::{Digest, Sha256};
+
     use super::*;
 
     /// F-07, against an independent joining of the same 52 bytes.
     #[test]
     fn a_salt_is_the_digest_of_its_five_inputs() {
-        let mut input = vec![0xAB; 24];
-        for number in [0x0102_0304_0506_0708_u64, 3, 1_700_000_000_000_000_000] {
-            input.extend((0..8).map(|i| u8::try_from(number >> (8 * i) & 0xFF).unwrap()));
+        let (nonce, clock) = (0x0102_0304_0506_0708_u64, 1_700_000_000_000_000_000);
+        let salts: [Salt; 17] = Salt::mix([[0xAB; 24]; 17], nonce, 3, clock, Salt::RECORD);
+        for (count, salt) in (3..).zip(salts) {
+            let mut input = vec![0xAB; 24];
+            for number in [nonce, count, clock] {
+                input.extend((0..8).map(|i| u8::try_from(number >> (8 * i) & 0xFF).unwrap()));
+            }
+            input.extend([0xFF; 4]);
+            assert_eq!(input.len(), 52);
+            assert_eq!(salt.0[..], Sha256::digest(input)[..]);
         }
-        input.extend([0xFF; 4]);
-        assert_eq!(input.len(), 52);
-        let salt = Salt::mix(
-            [0xAB; 24],
-            0x0102_0304_0506_0708,
-            3,
-            1_700_000_000_000_000_000,
-            Salt::RECORD,
-        );
-        assert_eq!(salt.0[..], Sha256::digest(input)[..]);
     }
 
     /// F-07, F-32: a random source that says the same every time, and a clock that stands still.
@@ -116,8 +131,9 @@ mod tests {
             let threads: Vec<_> = (0..4)
                 .map(|_| {
                     scope.spawn(|| {
-                        let salts = (0..5000).map(|_| Salt::mix([7; 24], 1, next(), 0, 0).0);
-                        salts.collect::<Vec<_>>()
+                        let some =
+                            |_| Salt::mix([[7; 24]; 5], 1, reserve(5), 0, 0).map(|salt| salt.0);
+                        (0..1000).flat_map(some).collect::<Vec<_>>()
                     })
                 })
                 .collect();
@@ -129,7 +145,8 @@ mod tests {
 
     #[test]
     fn parts_and_processes_have_salts_of_their_own() {
-        let salt = |nonce, part| Salt::mix([0; 24], nonce, 0, 0, part);
+        let salt = |nonce, part| Salt::mix([[0; 24]], nonce, 0, 0, part);
+        assert_eq!(salt(1, 0), salt(1, 0));
         assert_ne!(salt(1, 0), salt(1, 1));
         assert_ne!(salt(1, 0), salt(2, 0));
         assert_ne!(Salt::fresh(0).unwrap(), Salt::fresh(0).unwrap());

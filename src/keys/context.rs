@@ -1,8 +1,7 @@
 //! The encryption context: everything a wrapped data key is bound to.
 
-use sha2::{Digest, Sha256};
-
 use super::error::KeyError;
+use crate::cipher::{Backend, sha256};
 use crate::id::{BucketId, InstanceId, RootId};
 
 /// Who holds what it takes to open an object; a byte of its data key record and of its context (F-41).
@@ -94,18 +93,45 @@ impl Context<'_> {
     /// # Errors
     /// As [`Context::check`].
     pub(super) fn digest(&self, salt: &[u8; 32]) -> Result<[u8; 32], KeyError> {
-        self.check()?;
-        let mut hash = Sha256::new();
-        hash.update(DOMAIN);
-        hash.update(salt);
-        hash.update([self.mode.code()]);
-        hash.update(self.bucket.0);
-        hash.update(self.instance.0);
-        for field in [self.object_key, self.kms_key_id, self.encryption_context] {
-            hash.update(length(field)?);
-            hash.update(field);
-        }
-        Ok(hash.finalize().into())
+        let [digest] = Self::digest_each([(self, salt)])?;
+        Ok(digest)
+    }
+
+    /// [`Context::digest`] of each, side by side.
+    pub(super) fn digest_each<const N: usize>(
+        contexts: [(&Self, &[u8; 32]); N],
+    ) -> Result<[[u8; 32]; N], KeyError> {
+        contexts.iter().try_for_each(|(ctx, _)| ctx.check())?;
+        let lengths = contexts.map(|(ctx, _)| {
+            let fields = [ctx.object_key, ctx.kms_key_id, ctx.encryption_context];
+            fields.map(|field| length(field).unwrap_or_default())
+        });
+        let before: [_; N] = std::array::from_fn(|i| {
+            let (ctx, salt) = contexts[i];
+            let mut bytes = [0; BEFORE_KEY];
+            bytes[..16].copy_from_slice(DOMAIN);
+            bytes[16..48].copy_from_slice(salt);
+            bytes[48] = ctx.mode.code();
+            bytes[49..65].copy_from_slice(&ctx.bucket.0);
+            bytes[65..81].copy_from_slice(&ctx.instance.0);
+            bytes[81..].copy_from_slice(&lengths[i][0]);
+            bytes
+        });
+        let parts: [_; N] = std::array::from_fn(|i| {
+            let (ctx, _) = contexts[i];
+            [
+                &before[i],
+                ctx.object_key,
+                &lengths[i][1],
+                ctx.kms_key_id,
+                &lengths[i][2],
+                ctx.encryption_context,
+            ]
+        });
+        let mut states = [sha256::START; N];
+        let messages = parts.each_ref().map(|parts| &parts[..]);
+        sha256::finish_each(Backend::detect(), &mut states, 0, messages);
+        Ok(states.each_ref().map(sha256::digest))
     }
 }
 
@@ -187,6 +213,8 @@ fn length(field: &[u8]) -> Result<[u8; 2], KeyError> {
         .map_err(|_| TOO_LONG)
 }
 
+/// Bytes of a context up to its object key: domain, salt, mode, bucket, instance, and the key's length.
+const BEFORE_KEY: usize = 16 + 32 + 1 + 16 + 16 + 2;
 const DOMAIN: &[u8; 16] = b"sr-context-1\0\0\0\0";
 const NOT_A_CONTEXT: KeyError = KeyError::Malformed("not the encoding of an encryption context");
 const TOO_LONG: KeyError =

@@ -1,5 +1,7 @@
 //! The data key record: one data key, wrapped under a bucket key and bound to its context.
 
+mod together;
+
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -7,8 +9,9 @@ use super::context::{Context, Mode};
 use super::derive::{kw_unwrap, kw_wrap};
 use super::error::KeyError;
 use super::prf::Prf;
-use crate::cipher::key_wrap::{self, KeyWrap};
 use crate::secret::Secret;
+
+pub(super) use together::{Sealed, unwrap_each, wrap_each};
 
 /// How far an object is (F-42); a byte of its data key record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,15 +123,16 @@ impl<'a> DataKeyRecord<'a> {
         })
     }
 
-    /// Verifies the commitment under `kek` and gives what opens the wrap: steps 4 to 6 of F-51.
-    fn verify(&self, kek: &Prf, ctx: &Context<'_>) -> Result<WrapKeys, KeyError> {
+    /// Verifies the commitment under `kek` and gives what opens the wrap, and the context hash: steps 4 to 6 of F-51.
+    fn verify(&self, kek: &Prf, ctx: &Context<'_>) -> Result<(WrapKeys, [u8; 32]), KeyError> {
         if self.mode != ctx.mode || ctx.check().is_err() {
             return Err(KeyError::Unauthentic);
         }
-        let keys = WrapKeys::derive(kek, ctx, self.salt)?;
+        let h = ctx.digest(self.salt)?;
+        let keys = WrapKeys::derive(kek, &h);
         let commit = Prf::new(keys.ck()).mac(&[self.committed]);
         if bool::from(commit.ct_eq(self.commit)) {
-            Ok(keys)
+            Ok((keys, h))
         } else {
             Err(KeyError::Unauthentic)
         }
@@ -147,13 +151,14 @@ pub(super) struct Order<'a> {
 
 /// Makes a record (F-48 to F-50).
 pub(super) fn wrap(kek: &Prf, order: &Order<'_>) -> Result<Vec<u8>, KeyError> {
-    let keys = WrapKeys::derive(kek, order.ctx, &order.salt)?;
+    let h = order.ctx.digest(&order.salt)?;
+    let keys = WrapKeys::derive(kek, &h);
     match customer_of(order.ctx, order.customer)? {
         None => order.issue(&keys, |wrapped| {
             kw_wrap::<DATA_KEY>(keys.wk(), order.dk.expose(), wrapped);
         }),
         Some(customer) => {
-            let inner = CustomerKeys::derive(customer, order.ctx, &order.salt)?;
+            let inner = CustomerKeys::derive(customer, &h);
             let mut payload = Zeroizing::new([0; CUSTOMER_PAYLOAD_LEN]);
             let (wrapped, verifier) = payload.split_at_mut(WRAPPED_LEN);
             kw_wrap::<DATA_KEY>(inner.iwk(), order.dk.expose(), wrapped);
@@ -165,45 +170,6 @@ pub(super) fn wrap(kek: &Prf, order: &Order<'_>) -> Result<Vec<u8>, KeyError> {
     }
 }
 
-/// [`wrap`] for each order that there is; the key wraps of records without a customer key run side by side.
-pub(super) fn wrap_each(
-    kek: &Prf,
-    orders: &[Result<Order<'_>, KeyError>],
-) -> Vec<Result<Vec<u8>, KeyError>> {
-    let mut batch = Vec::with_capacity(orders.len());
-    // Keys are read where they lie: what moves out of a vector stays behind in its memory.
-    let mut begun: Vec<Result<_, KeyError>> = orders
-        .iter()
-        .map(|order| {
-            let order = order.as_ref().map_err(Clone::clone)?;
-            if order.customer.is_some() {
-                return Ok(Begun::Done(wrap(kek, order)?));
-            }
-            customer_of(order.ctx, None)?;
-            let keys = WrapKeys::derive(kek, order.ctx, &order.salt)?;
-            batch.push(KeyWrap::of_payload(keys.wk(), order.dk.expose()));
-            Ok(Begun::InBatch((order, keys)))
-        })
-        .collect();
-    key_wrap::wrap::<DATA_KEY>(&mut batch);
-    let mut wraps = batch.iter();
-    let end = |begun: &mut Result<Begun<_, (&Order<'_>, WrapKeys)>, KeyError>| match begun {
-        Ok(Begun::Done(record)) => Ok(std::mem::take(record)),
-        Ok(Begun::InBatch((order, keys))) => {
-            let wrap = wraps.next().expect("one for each in the batch");
-            order.issue(keys, |wrapped| wrap.wrapped(wrapped))
-        }
-        Err(error) => Err(error.clone()),
-    };
-    begun.iter_mut().map(end).collect()
-}
-
-/// One of several, of which some are done by themselves.
-enum Begun<R, O> {
-    Done(R),
-    InBatch(O),
-}
-
 /// Verifies a record and opens it (F-51).
 pub(super) fn unwrap(
     kek: &Prf,
@@ -211,7 +177,7 @@ pub(super) fn unwrap(
     ctx: &Context<'_>,
     customer: Option<&Secret<32>>,
 ) -> Result<Secret<32>, KeyError> {
-    let keys = record.verify(kek, ctx)?;
+    let (keys, h) = record.verify(kek, ctx)?;
     let customer = customer_of(ctx, customer)?;
     let mut dk = Secret::zeroed()?;
     match customer {
@@ -220,7 +186,7 @@ pub(super) fn unwrap(
             let mut payload = Zeroizing::new([0; CUSTOMER_PAYLOAD_LEN]);
             kw_unwrap::<CUSTOMER_PAYLOAD>(keys.wk(), record.wrapped(), &mut *payload)?;
             let (wrapped, verifier) = payload.split_at(WRAPPED_LEN);
-            let inner = CustomerKeys::derive(customer, ctx, record.salt)?;
+            let inner = CustomerKeys::derive(customer, &h);
             if !bool::from(inner.verifier().as_slice().ct_eq(verifier)) {
                 return Err(KeyError::WrongCustomerKey);
             }
@@ -228,51 +194,6 @@ pub(super) fn unwrap(
         }
     }
     Ok(dk)
-}
-
-/// What is to be opened: a record, its context, and in mode 2 the customer key.
-pub(super) struct Sealed<'a> {
-    pub(super) record: DataKeyRecord<'a>,
-    pub(super) ctx: &'a Context<'a>,
-    pub(super) customer: Option<&'a Secret<32>>,
-}
-
-/// [`unwrap`] for each record that there is; the key unwraps of records without a customer key run side by side.
-pub(super) fn unwrap_each(
-    kek: &Prf,
-    records: &[Result<Sealed<'_>, KeyError>],
-) -> Vec<Result<(Secret<32>, DataKeyInfo), KeyError>> {
-    let mut batch = Vec::with_capacity(records.len());
-    let begun: Vec<Result<_, KeyError>> = records
-        .iter()
-        .map(|sealed| {
-            let Sealed {
-                record,
-                ctx,
-                customer,
-            } = sealed.as_ref().map_err(Clone::clone)?;
-            if customer.is_some() {
-                let dk = unwrap(kek, record, ctx, *customer)?;
-                return Ok(Begun::Done((dk, record.info)));
-            }
-            let keys = record.verify(kek, ctx)?;
-            customer_of(ctx, None)?;
-            batch.push(KeyWrap::of_wrapped(keys.wk(), record.wrapped()));
-            Ok(Begun::InBatch(record.info))
-        })
-        .collect();
-    key_wrap::unwrap::<DATA_KEY>(&mut batch);
-    let mut opened = batch.iter();
-    let end = |begun: Result<_, KeyError>| match begun? {
-        Begun::Done(done) => Ok(done),
-        Begun::InBatch(info) => {
-            let opened = opened.next().expect("one for each in the batch");
-            let mut dk = Secret::zeroed()?;
-            let is_good = opened.payload(dk.expose_mut());
-            is_good.map(|()| (dk, info)).ok_or(KeyError::Unauthentic)
-        }
-    };
-    begun.into_iter().map(end).collect()
 }
 
 /// Verifies a record's commitment only: no customer key, no data key.
@@ -291,7 +212,7 @@ pub(super) fn complete(
     ctx: &Context<'_>,
     manifest_digest: [u8; 32],
 ) -> Result<Vec<u8>, KeyError> {
-    let keys = record.verify(kek, ctx)?;
+    let (keys, _) = record.verify(kek, ctx)?;
     if record.info.state == RecordState::NoManifest {
         return Err(KeyError::Malformed("only an upload can be completed"));
     }
@@ -317,7 +238,7 @@ pub(super) fn payload(
     record: &DataKeyRecord<'_>,
     ctx: &Context<'_>,
 ) -> Result<Payload, KeyError> {
-    let keys = record.verify(kek, ctx)?;
+    let (keys, _) = record.verify(kek, ctx)?;
     let len = record.wrapped().len() - 8;
     let mut bytes = Secret::zeroed()?;
     let out = &mut bytes.expose_mut()[..len];
@@ -337,7 +258,7 @@ pub(super) fn rewrap(
     payload: &Payload,
     generation: u32,
 ) -> Result<Vec<u8>, KeyError> {
-    let keys = WrapKeys::derive(kek, ctx, record.salt)?;
+    let keys = WrapKeys::derive(kek, &ctx.digest(record.salt)?);
     let info = DataKeyInfo {
         generation,
         ..record.info
@@ -371,10 +292,10 @@ impl Order<'_> {
 struct WrapKeys(Zeroizing<[[u8; 32]; 2]>);
 
 impl WrapKeys {
-    fn derive(kek: &Prf, ctx: &Context<'_>, salt: &[u8; 32]) -> Result<Self, KeyError> {
+    fn derive(kek: &Prf, h: &[u8; 32]) -> Self {
         let mut keys = Zeroizing::new([[0; 32]; 2]);
-        kek.kdf(b"sr-wrap-1", &ctx.digest(salt)?, &mut keys);
-        Ok(Self(keys))
+        kek.kdf(WRAP_LABEL, h, &mut keys);
+        Self(keys)
     }
 
     fn wk(&self) -> &[u8; 32] {
@@ -390,11 +311,10 @@ impl WrapKeys {
 struct CustomerKeys(Zeroizing<[[u8; 32]; 2]>);
 
 impl CustomerKeys {
-    fn derive(customer: &Secret<32>, ctx: &Context<'_>, salt: &[u8; 32]) -> Result<Self, KeyError> {
+    fn derive(customer: &Secret<32>, h: &[u8; 32]) -> Self {
         let mut keys = Zeroizing::new([[0; 32]; 2]);
-        let prf = Prf::new(customer.expose());
-        prf.kdf(b"sr-ssec-1", &ctx.digest(salt)?, &mut keys);
-        Ok(Self(keys))
+        Prf::new(customer.expose()).kdf(b"sr-ssec-1", h, &mut keys);
+        Self(keys)
     }
 
     fn iwk(&self) -> &[u8; 32] {
@@ -414,19 +334,30 @@ fn issue(
     salt: &[u8; 32],
     fill: impl FnOnce(&mut [u8]),
 ) -> Result<Vec<u8>, KeyError> {
+    let mut record = begin(mode, info, salt, fill)?;
+    let commit = Prf::new(keys.ck()).mac(&[&record]);
+    record.extend_from_slice(&commit);
+    Ok(record)
+}
+
+/// Writes prefix and wrap, and leaves room for the commitment.
+fn begin(
+    mode: Mode,
+    info: &DataKeyInfo,
+    salt: &[u8; 32],
+    fill: impl FnOnce(&mut [u8]),
+) -> Result<Vec<u8>, KeyError> {
     if info.state != RecordState::Complete && info.manifest_digest != [0; 32] {
         return Err(NO_MANIFEST);
     }
     let mut record = Vec::with_capacity(record_len(mode));
-    record.extend(MAGIC);
-    record.extend([VERSION, mode.code(), info.state.code(), 0]);
-    record.extend(info.generation.to_le_bytes());
-    record.extend(salt);
-    record.extend(info.manifest_digest);
+    record.extend_from_slice(MAGIC);
+    record.extend_from_slice(&[VERSION, mode.code(), info.state.code(), 0]);
+    record.extend_from_slice(&info.generation.to_le_bytes());
+    record.extend_from_slice(salt);
+    record.extend_from_slice(&info.manifest_digest);
     record.resize(record_len(mode) - COMMIT_LEN, 0);
     fill(&mut record[PREFIX_LEN..]);
-    let commit = Prf::new(keys.ck()).mac(&[&record]);
-    record.extend(commit);
     Ok(record)
 }
 
@@ -451,6 +382,7 @@ const fn record_len(mode: Mode) -> usize {
     }
 }
 
+const WRAP_LABEL: &[u8] = b"sr-wrap-1";
 const MAGIC: &[u8; 4] = b"SRDK";
 const VERSION: u8 = 1;
 const PREFIX_LEN: usize = 76;

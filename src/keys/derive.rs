@@ -7,12 +7,16 @@ use aes_kw::{KeyInit, KwpAes256};
 use zeroize::Zeroizing;
 
 use super::error::KeyError;
-use crate::cipher::key_wrap::{self, KeyWrap};
+use crate::cipher::{
+    Backend,
+    key_wrap::{self, KeyWrap},
+    overwrite_stack,
+};
 
 /// AES-256 Key Wrap, RFC 3394, of 8 * (`S` - 1) bytes into 8 * `S`.
 pub(super) fn kw_wrap<const S: usize>(wk: &[u8; 32], key: &[u8], out: &mut [u8]) {
     let mut one = [KeyWrap::<S>::of_payload(wk, key)];
-    key_wrap::wrap(&mut one);
+    key_wrap::wrap(Backend::detect(), &mut one);
     one[0].wrapped(out);
 }
 
@@ -23,7 +27,7 @@ pub(super) fn kw_unwrap<const S: usize>(
     out: &mut [u8],
 ) -> Result<(), KeyError> {
     let mut one = [KeyWrap::<S>::of_wrapped(wk, wrapped)];
-    key_wrap::unwrap(&mut one);
+    key_wrap::unwrap(Backend::detect(), &mut one);
     one[0].payload(out).ok_or(KeyError::Unauthentic)
 }
 
@@ -58,7 +62,14 @@ pub(super) fn kwp_unwrap(key: &[u8; 32], wrapped: &[u8]) -> Result<Vec<u8>, KeyE
 /// leave copies behind which nobody's destructor reaches. Locked memory needs none of this.
 pub(super) fn scrubbed<R>(work: impl FnOnce() -> R) -> R {
     let result = apart(work);
-    overwrite_stack();
+    overwrite_stack::<{ 8 * KIB }>();
+    result
+}
+
+/// [`scrubbed`], for work on several records side by side, which reaches deeper.
+pub(super) fn scrubbed_deeply<R>(work: impl FnOnce() -> R) -> R {
+    let result = apart(work);
+    overwrite_stack::<{ 24 * KIB }>();
     result
 }
 
@@ -67,16 +78,11 @@ fn apart<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-#[inline(never)]
-fn overwrite_stack() {
-    std::hint::black_box(&mut [0u8; SCRUB_LEN]);
-}
-
-/// Deeper than any call below [`scrubbed`] reaches; a test looks.
-const SCRUB_LEN: usize = if cfg!(debug_assertions) {
-    32 << 10
+/// Depths here are deeper than any call below reaches; a test looks. Without optimisation frames are larger.
+const KIB: usize = if cfg!(debug_assertions) {
+    4 << 10
 } else {
-    8 << 10
+    1 << 10
 };
 
 #[cfg(test)]

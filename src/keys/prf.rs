@@ -1,4 +1,4 @@
-//! HMAC-SHA-256 (FIPS 198-1) over the compression function of `sha2`, for messages of a few blocks.
+//! HMAC-SHA-256 (FIPS 198-1) for messages of a few blocks, of one record or of several side by side.
 //!
 //! A key is hashed into two states once; a message then costs its own blocks and one more, which is half of what it
 //! costs from the key on. A bucket key derives two values for each record it wraps or opens, so its states are what is
@@ -7,9 +7,12 @@
 //! Blocks and states on the stack are not wiped one by one, which would take as long as hashing: all of this runs inside
 //! [`super::derive::scrubbed`], which overwrites the stack once at the end.
 
-use sha2::block_api::compress256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::cipher::Backend;
+use crate::cipher::sha256::{
+    BLOCK_LEN, Block, START, State, compress_each, digest, finish_each, only_block,
+};
 use crate::secret::{Secret, SecretError};
 
 /// A key of HMAC-SHA-256 in use: the hash's states behind its two padded blocks.
@@ -19,46 +22,84 @@ pub(super) struct Prf {
     outer: State,
 }
 
-/// The state of SHA-256 between two blocks.
-type State = [u32; 8];
-
 impl Prf {
     pub(super) fn new(key: &[u8; 32]) -> Self {
+        let [prf] = Self::of_each([key]);
+        prf
+    }
+
+    /// [`Prf::new`] of each key, side by side.
+    pub(super) fn of_each<const N: usize>(keys: [&[u8; 32]; N]) -> [Self; N] {
         let behind = |pad: u8| {
-            let mut block = [pad; BLOCK];
-            for (byte, key) in block.iter_mut().zip(key) {
-                *byte ^= key;
-            }
-            let mut state = INITIAL;
-            compress256(&mut state, std::slice::from_ref(&block));
-            state
+            let blocks = keys.map(|key| {
+                let mut block = [pad; BLOCK_LEN];
+                for (byte, key) in block.iter_mut().zip(key) {
+                    *byte ^= key;
+                }
+                block
+            });
+            let mut states = [START; N];
+            compress_each(Backend::detect(), &mut states, &blocks);
+            states
         };
-        Self {
-            inner: behind(0x36),
-            outer: behind(0x5C),
-        }
+        let (inner, outer) = (behind(0x36), behind(0x5C));
+        std::array::from_fn(|i| Self {
+            inner: inner[i],
+            outer: outer[i],
+        })
     }
 
     /// HMAC-SHA-256 over the parts, joined.
     pub(super) fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        digest(self.outer, &[&digest(self.inner, parts)])
+        let [mac] = Self::mac_each([self], [parts]);
+        mac
     }
 
-    /// KDF(K, label, ctx, 32 `N`): SP 800-108r1 section 4.1, counter mode (F-08). `label` is one of F-09.
-    pub(super) fn kdf<const N: usize>(&self, label: &[u8], ctx: &[u8], out: &mut [[u8; 32]; N]) {
-        let bits = u32::try_from(N * 256).expect("a derivation gives a few blocks");
-        self.counter_mode(&[label, &[0], ctx, &bits.to_be_bytes()], out);
+    /// [`Prf::mac`] of each message under its key, side by side.
+    pub(super) fn mac_each<const N: usize>(
+        keys: [&Self; N],
+        messages: [&[&[u8]]; N],
+    ) -> [[u8; 32]; N] {
+        let mut states = keys.map(|key| key.inner);
+        finish_each(Backend::detect(), &mut states, BLOCK_LEN as u64, messages);
+        outside(keys, &states)
     }
 
-    /// Block i is HMAC-SHA-256(key, be32 i || fixed input), i from 1. The fixed input has at most four parts.
-    fn counter_mode(&self, fixed: &[&[u8]], out: &mut [[u8; 32]]) {
-        for (i, block) in (1u32..).zip(out) {
-            let counter = i.to_be_bytes();
-            let mut parts: [&[u8]; 5] = [&counter, &[], &[], &[], &[]];
-            parts[1..=fixed.len()].copy_from_slice(fixed);
-            *block = self.mac(&parts);
+    /// KDF(K, label, ctx, 32 `L`): SP 800-108r1 section 4.1, counter mode (F-08). `label` is one of F-09.
+    pub(super) fn kdf<const L: usize>(&self, label: &[u8], ctx: &[u8], out: &mut [[u8; 32]; L]) {
+        let [derived] = self.kdf_each(label, [ctx]);
+        *out = derived;
+    }
+
+    /// [`Prf::kdf`] in each context, side by side. Block i is HMAC-SHA-256(K, be32 i || label || 0 || ctx || be32 bits),
+    /// i from 1: with the labels and contexts of the format, one block of the hash.
+    pub(super) fn kdf_each<const L: usize, const N: usize>(
+        &self,
+        label: &[u8],
+        contexts: [&[u8]; N],
+    ) -> [[[u8; 32]; L]; N] {
+        let bits = u32::try_from(L * 256).expect("a derivation gives a few blocks");
+        let mut out = [[[0; 32]; L]; N];
+        for (i, counter) in (0..L).zip(1_u32..) {
+            let (counter, bits) = (counter.to_be_bytes(), bits.to_be_bytes());
+            let fixed = contexts.map(|ctx| [&counter, label, &[0], ctx, &bits]);
+            let blocks = Self::mac_each([self; N], fixed.each_ref().map(|parts| &parts[..]));
+            for (out, block) in out.iter_mut().zip(blocks) {
+                out[i] = block;
+            }
         }
+        out
     }
+}
+
+/// The outer hash of HMAC, over what the inner ones came to.
+fn outside<const N: usize>(keys: [&Prf; N], inner: &[State; N]) -> [[u8; 32]; N] {
+    let blocks: [Block; N] = inner
+        .each_ref()
+        .map(|state| only_block(&digest(state), BLOCK_LEN));
+    let mut states = keys.map(|key| key.outer);
+    compress_each(Backend::detect(), &mut states, &blocks);
+    states.each_ref().map(digest)
 }
 
 /// A [`Prf`] that is kept: its states in locked memory.
@@ -91,51 +132,6 @@ impl LockedPrf {
     }
 }
 
-/// SHA-256 (FIPS 180-4 section 6.2) of one block that was, and the parts behind it.
-fn digest(mut state: State, parts: &[&[u8]]) -> [u8; 32] {
-    let mut block = [0; BLOCK];
-    let (mut filled, mut len) = (0, BLOCK as u64);
-    for part in parts {
-        len += part.len() as u64;
-        let mut part = *part;
-        while filled + part.len() >= BLOCK {
-            let (now, later) = part.split_at(BLOCK - filled);
-            block[filled..].copy_from_slice(now);
-            compress256(&mut state, std::slice::from_ref(&block));
-            (part, filled) = (later, 0);
-        }
-        block[filled..filled + part.len()].copy_from_slice(part);
-        filled += part.len();
-    }
-    block[filled] = 0x80;
-    block[filled + 1..].fill(0);
-    if filled + 9 > BLOCK {
-        compress256(&mut state, std::slice::from_ref(&block));
-        block.fill(0);
-    }
-    block[BLOCK - 8..].copy_from_slice(&(8 * len).to_be_bytes());
-    compress256(&mut state, std::slice::from_ref(&block));
-    let mut out = [0; 32];
-    let (words, _) = out.as_chunks_mut();
-    for (bytes, word) in words.iter_mut().zip(state.iter()) {
-        *bytes = word.to_be_bytes();
-    }
-    out
-}
-
-const BLOCK: usize = 64;
-/// FIPS 180-4 section 5.3.3.
-const INITIAL: State = [
-    0x6A09_E667,
-    0xBB67_AE85,
-    0x3C6E_F372,
-    0xA54F_F53A,
-    0x510E_527F,
-    0x9B05_688C,
-    0x1F83_D9AB,
-    0x5BE0_CD19,
-];
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -154,12 +150,8 @@ mod tests {
         let fixed = unhex::<60>(
             "01322b96b30acd197979444e468e1c5c6859bf1b1cf951b7e725303e237e46b864a145fab25e517b08f8683d0315bb2911d80a0e8aba17f3b413faac",
         );
-        let mut out = [[0; 32]];
-        Prf::new(&key).counter_mode(&[&fixed], &mut out);
-        assert_eq!(
-            out[0][..16],
-            unhex::<16>("10621342bfb0fd40046c0e29f2cfdbf0")
-        );
+        let out = Prf::new(&key).mac(&[&1_u32.to_be_bytes(), &fixed]);
+        assert_eq!(out[..16], unhex::<16>("10621342bfb0fd40046c0e29f2cfdbf0"));
     }
 
     #[test]

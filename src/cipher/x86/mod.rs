@@ -3,6 +3,7 @@
 //! [`kernel`] is the one body, written over a vector of 1, 2 or 4 blocks. [`aesni`], [`vaes256`] and
 //! [`vaes512`] each name the instructions for one width, prove that the CPU has them, and expand the
 //! body. [`schedule`] and [`hash`] are what all widths share: single-block AES and GHASH arithmetic.
+//! [`key_wrap`] and [`sha256`] are for keys: short chains that have nothing to fuse, but others to go beside.
 //!
 //! Unsafe code here is of three kinds: loads and stores of one vector, an empty `asm!` that keeps the
 //! compiler from moving work, and the calls of functions with target features, for which a `Proof`
@@ -14,6 +15,8 @@ mod kernel;
 pub(super) mod aesni;
 mod hash;
 mod kdf;
+mod key_wrap;
 mod schedule;
+mod sha256;
 pub(super) mod vaes256;
 pub(super) mod vaes512;
