@@ -136,7 +136,7 @@ fn print_needles(masked: &str) {
     // Words in the other order of bytes, as they are hashed.
     let mut words = dk;
     words.chunks_mut(4).for_each(<[u8]>::reverse);
-    words.chunks(16).for_each(|quarter| print(quarter));
+    words.chunks(16).for_each(print);
     // The first two round keys are the key itself, which is a needle already.
     schedule(&Aes256Enc::new(&dk.into()), 240)[2..]
         .iter()
