@@ -24,8 +24,7 @@ pub(super) async fn get_object_attributes(
     let principal = access::principal(&request)?;
     let mut input = request.input;
     let key = input.sse_customer_key.take();
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let bucket = principal.bucket()?;
     let which = version::which(input.version_id.as_deref())?;
     let wanted = Wanted::read(&input.object_attributes)?;
     let customer = sse::customer_key(CustomerFields {

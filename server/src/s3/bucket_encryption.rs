@@ -15,10 +15,8 @@ pub(super) async fn put_bucket_encryption(
     state: &Arc<AppState>,
     request: S3Request<PutBucketEncryptionInput>,
 ) -> S3Result<S3Response<PutBucketEncryptionOutput>> {
-    let principal = access::principal(&request)?;
+    let bucket = access::bucket(&request)?;
     let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
     let put = Put::read(input.server_side_encryption_configuration)?;
     state
         .documents
@@ -31,10 +29,7 @@ pub(super) async fn get_bucket_encryption(
     state: &Arc<AppState>,
     request: S3Request<GetBucketEncryptionInput>,
 ) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
-    let principal = access::principal(&request)?;
-    let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let bucket = access::bucket(&request)?;
     let set = state.documents.get::<BucketEncryption>(&bucket).await?;
     let set = set.as_deref();
     let default = set.and_then(|set| set.default.clone());
@@ -60,10 +55,7 @@ pub(super) async fn delete_bucket_encryption(
     state: &Arc<AppState>,
     request: S3Request<DeleteBucketEncryptionInput>,
 ) -> S3Result<S3Response<DeleteBucketEncryptionOutput>> {
-    let principal = access::principal(&request)?;
-    let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let bucket = access::bucket(&request)?;
     state
         .documents
         .update::<BucketEncryption>(&bucket, |present| {

@@ -94,15 +94,7 @@ pub(super) async fn delete_bucket(
     state: &Arc<AppState>,
     request: S3Request<DeleteBucketInput>,
 ) -> S3Result<S3Response<DeleteBucketOutput>> {
-    let principal = access::principal(&request)?;
     let input = request.input;
-    access::bucket(
-        state,
-        &principal,
-        &input.bucket,
-        input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
     let (vault, name) = (Arc::clone(&state.vault), input.bucket.clone());
     blocking(move || vault.delete_bucket(&name))
         .await?
@@ -112,17 +104,8 @@ pub(super) async fn delete_bucket(
 
 pub(super) async fn head_bucket(
     state: &Arc<AppState>,
-    request: S3Request<HeadBucketInput>,
+    _request: S3Request<HeadBucketInput>,
 ) -> S3Result<S3Response<HeadBucketOutput>> {
-    let principal = access::principal(&request)?;
-    let input = request.input;
-    access::bucket(
-        state,
-        &principal,
-        &input.bucket,
-        input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
     Ok(S3Response::new(HeadBucketOutput {
         bucket_region: Some(state.settings.region.clone()),
         ..HeadBucketOutput::default()
@@ -131,17 +114,8 @@ pub(super) async fn head_bucket(
 
 pub(super) async fn get_bucket_location(
     state: &Arc<AppState>,
-    request: S3Request<GetBucketLocationInput>,
+    _request: S3Request<GetBucketLocationInput>,
 ) -> S3Result<S3Response<GetBucketLocationOutput>> {
-    let principal = access::principal(&request)?;
-    let input = request.input;
-    access::bucket(
-        state,
-        &principal,
-        &input.bucket,
-        input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
     // us-east-1 is said by an empty element, as the service has always done.
     let location_constraint = (state.settings.region != "us-east-1")
         .then(|| BucketLocationConstraint::from(state.settings.region.clone()));

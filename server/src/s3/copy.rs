@@ -43,23 +43,10 @@ pub(super) async fn copy_object(
         input.sse_customer_key.take(),
         input.copy_source_sse_customer_key.take(),
     );
-    let bucket = access::bucket(
-        state,
-        &principal,
-        &input.bucket,
-        input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
+    let bucket = principal.bucket()?;
     check_key(&input.key)?;
     let (source_bucket, source_name, source_which) = source(&input.copy_source)?;
-    let source_versioning = access::bucket(
-        state,
-        &principal,
-        &source_bucket,
-        input.expected_source_bucket_owner.as_deref(),
-    )
-    .await?
-    .versioning;
+    let source_versioning = principal.source_bucket()?.versioning;
     let replace = directive(
         "x-amz-metadata-directive",
         input

@@ -54,10 +54,8 @@ pub(super) async fn put_bucket_cors(
     state: &Arc<AppState>,
     request: S3Request<PutBucketCorsInput>,
 ) -> S3Result<S3Response<PutBucketCorsOutput>> {
-    let principal = access::principal(&request)?;
+    let bucket = access::bucket(&request)?;
     let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
     let given = input.cors_configuration.cors_rules;
     if given.is_empty() || given.len() > MOST_RULES {
         return Err(malformed_xml());
@@ -71,10 +69,7 @@ pub(super) async fn get_bucket_cors(
     state: &Arc<AppState>,
     request: S3Request<GetBucketCorsInput>,
 ) -> S3Result<S3Response<GetBucketCorsOutput>> {
-    let principal = access::principal(&request)?;
-    let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let bucket = access::bucket(&request)?;
     let cors = state.documents.get::<Cors>(&bucket).await?.ok_or_else(|| {
         error(
             S3ErrorCode::NoSuchCORSConfiguration,
@@ -90,10 +85,7 @@ pub(super) async fn delete_bucket_cors(
     state: &Arc<AppState>,
     request: S3Request<DeleteBucketCorsInput>,
 ) -> S3Result<S3Response<DeleteBucketCorsOutput>> {
-    let principal = access::principal(&request)?;
-    let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let bucket = access::bucket(&request)?;
     state.documents.delete::<Cors>(&bucket).await?;
     Ok(S3Response::new(DeleteBucketCorsOutput::default()))
 }

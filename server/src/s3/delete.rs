@@ -24,15 +24,7 @@ pub(super) async fn delete_object(
     state: &Arc<AppState>,
     request: S3Request<DeleteObjectInput>,
 ) -> S3Result<S3Response<DeleteObjectOutput>> {
-    let principal = access::principal(&request)?;
     let input = request.input;
-    access::bucket(
-        state,
-        &principal,
-        &input.bucket,
-        input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
     let deletion = Deletion {
         bucket: input.bucket,
         key: input.key,
@@ -71,13 +63,6 @@ pub(super) async fn delete_objects(
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
     let principal = access::principal(&request)?;
     let input = request.input;
-    access::bucket(
-        state,
-        &principal,
-        &input.bucket,
-        input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
     if input.delete.objects.is_empty() || input.delete.objects.len() > MOST_KEYS {
         return Err(malformed_xml());
     }

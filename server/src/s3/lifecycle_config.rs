@@ -37,10 +37,8 @@ pub(super) async fn put_bucket_lifecycle_configuration(
     state: &Arc<AppState>,
     request: S3Request<PutBucketLifecycleConfigurationInput>,
 ) -> S3Result<S3Response<PutBucketLifecycleConfigurationOutput>> {
-    let principal = access::principal(&request)?;
+    let bucket = access::bucket(&request)?;
     let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
     let small_objects = match input
         .transition_default_minimum_object_size
         .as_ref()
@@ -71,10 +69,7 @@ pub(super) async fn get_bucket_lifecycle_configuration(
     state: &Arc<AppState>,
     request: S3Request<GetBucketLifecycleConfigurationInput>,
 ) -> S3Result<S3Response<GetBucketLifecycleConfigurationOutput>> {
-    let principal = access::principal(&request)?;
-    let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let bucket = access::bucket(&request)?;
     let lifecycle = state.documents.get::<Lifecycle>(&bucket).await?;
     let lifecycle = lifecycle.ok_or_else(|| {
         error(
@@ -92,10 +87,7 @@ pub(super) async fn delete_bucket_lifecycle(
     state: &Arc<AppState>,
     request: S3Request<DeleteBucketLifecycleInput>,
 ) -> S3Result<S3Response<DeleteBucketLifecycleOutput>> {
-    let principal = access::principal(&request)?;
-    let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let bucket = access::bucket(&request)?;
     state.documents.delete::<Lifecycle>(&bucket).await?;
     Ok(S3Response::new(DeleteBucketLifecycleOutput::default()))
 }

@@ -23,13 +23,6 @@ pub(super) async fn list_objects(
 ) -> S3Result<S3Response<ListObjectsOutput>> {
     let principal = access::principal(&request)?;
     let input = request.input;
-    access::bucket(
-        state,
-        &principal,
-        &input.bucket,
-        input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
     let max_keys = max_keys(input.max_keys)?;
     let coding = Coding::of(input.encoding_type.as_ref())?;
     let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
@@ -66,13 +59,6 @@ pub(super) async fn list_objects_v2(
 ) -> S3Result<S3Response<ListObjectsV2Output>> {
     let principal = access::principal(&request)?;
     let input = request.input;
-    access::bucket(
-        state,
-        &principal,
-        &input.bucket,
-        input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
     let max_keys = max_keys(input.max_keys)?;
     let coding = Coding::of(input.encoding_type.as_ref())?;
     let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());

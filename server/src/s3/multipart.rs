@@ -53,8 +53,7 @@ pub(super) async fn create_multipart_upload(
         mut input, headers, ..
     } = request;
     let key = input.sse_customer_key.take();
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let bucket = principal.bucket()?;
     check_key(&input.key)?;
     let encryption = encryption::resolve(
         state,
@@ -132,10 +131,7 @@ pub(super) async fn abort_multipart_upload(
     state: &Arc<AppState>,
     request: S3Request<AbortMultipartUploadInput>,
 ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
-    let principal = access::principal(&request)?;
     let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    access::bucket(state, &principal, &input.bucket, owner).await?;
     let id = upload_id(&input.upload_id)?;
     let vault = Arc::clone(&state.vault);
     blocking(move || {
@@ -159,8 +155,7 @@ pub(super) async fn complete_multipart_upload(
         mut input, headers, ..
     } = request;
     let key = input.sse_customer_key.take();
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let bucket = principal.bucket()?;
     // Nothing is opened or sealed with it here; a malformed one is refused all the same.
     sse::customer_key(CustomerFields {
         algorithm: input.sse_customer_algorithm.as_deref(),
@@ -216,7 +211,7 @@ type Completed = (CompleteMultipartUploadOutput, Stat, String, String);
 struct Completion {
     state: Arc<AppState>,
     vault: Arc<Vault>,
-    bucket: Bucket,
+    bucket: Arc<Bucket>,
     key: String,
     id: InstanceId,
     parts: Vec<(u32, CompletedPart)>,
@@ -308,7 +303,7 @@ impl Completion {
             output.checksum_type = Some(ChecksumType::from_static(sum.kind.as_str()));
         }
         set_checksums!(output, whole.as_slice());
-        Ok((output, stat, self.bucket.name, self.key))
+        Ok((output, stat, self.bucket.name.clone(), self.key))
     }
 
     /// The same answer again, if this upload is the version it became.
@@ -326,7 +321,7 @@ impl Completion {
             .ok_or_else(no_such_upload)?;
         let mut output = self.output(&stat);
         output.version_id = version::of_write(stat.version, stat.null);
-        Ok((output, stat, self.bucket.name, self.key))
+        Ok((output, stat, self.bucket.name.clone(), self.key))
     }
 
     fn stat(&self, which: Which, null: bool) -> S3Result<Stat> {

@@ -50,13 +50,7 @@ pub(super) async fn put_object(
         ..
     } = request;
     let key = input.sse_customer_key.take();
-    let bucket = access::bucket(
-        state,
-        &principal,
-        &input.bucket,
-        input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
+    let bucket = principal.bucket()?;
     refuse_unsupported(&input)?;
     check_key(&input.key)?;
     let encryption = encryption::resolve(
@@ -305,7 +299,6 @@ pub(super) async fn get_object(
     let read = Read {
         bucket: input.bucket,
         key: input.key,
-        expected_owner: input.expected_bucket_owner,
         version: input.version_id,
         conditions: ReadConditions {
             if_match: input.if_match,
@@ -356,7 +349,6 @@ pub(super) async fn head_object(
     let read = Read {
         bucket: input.bucket,
         key: input.key,
-        expected_owner: input.expected_bucket_owner,
         version: input.version_id,
         conditions: ReadConditions {
             if_match: input.if_match,
@@ -444,7 +436,6 @@ use describe;
 struct Read {
     bucket: String,
     key: String,
-    expected_owner: Option<String>,
     version: Option<String>,
     conditions: ReadConditions,
     range: Option<Range>,
@@ -476,8 +467,7 @@ impl Read {
         headers: &HeaderMap,
         customer: S3Result<Option<CustomerKey>>,
     ) -> S3Result<(Found, ObjectReader)> {
-        let (bucket, customer_md5, source) =
-            self.begin(state, principal, headers, customer).await?;
+        let (bucket, customer_md5, source) = self.begin(principal, headers, customer)?;
         let reader = open(state, source, &principal.name).await?;
         let info = reader.info().clone();
         principal.confirm(&info.facts)?;
@@ -493,27 +483,19 @@ impl Read {
         headers: &HeaderMap,
         customer: S3Result<Option<CustomerKey>>,
     ) -> S3Result<Found> {
-        let (bucket, customer_md5, source) =
-            self.begin(state, principal, headers, customer).await?;
+        let (bucket, customer_md5, source) = self.begin(principal, headers, customer)?;
         let info = head(state, source, &principal.name).await?;
         principal.confirm(&info.facts)?;
         self.find(state, &bucket, customer_md5, info).await
     }
 
-    async fn begin(
+    fn begin(
         &self,
-        state: &Arc<AppState>,
         principal: &Principal,
         headers: &HeaderMap,
         customer: S3Result<Option<CustomerKey>>,
-    ) -> S3Result<(Bucket, Option<String>, Source)> {
-        let bucket = access::bucket(
-            state,
-            principal,
-            &self.bucket,
-            self.expected_owner.as_deref(),
-        )
-        .await?;
+    ) -> S3Result<(Arc<Bucket>, Option<String>, Source)> {
+        let bucket = principal.bucket()?;
         let which = version::which(self.version.as_deref())?;
         sse::refuse_write_headers(headers)?;
         let (customer_md5, customer) = customer?

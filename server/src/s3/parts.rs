@@ -39,8 +39,6 @@ pub(super) async fn upload_part(
         ..
     } = request;
     let key = input.sse_customer_key.take();
-    let owner = input.expected_bucket_owner.as_deref();
-    access::bucket(state, &principal, &input.bucket, owner).await?;
     let target = Target {
         number: part_number(input.part_number)?,
         upload: upload_id(&input.upload_id)?,
@@ -102,13 +100,8 @@ pub(super) async fn upload_part_copy(
         input.sse_customer_key.take(),
         input.copy_source_sse_customer_key.take(),
     );
-    let owner = input.expected_bucket_owner.as_deref();
-    access::bucket(state, &principal, &input.bucket, owner).await?;
     let (source_bucket, source_name, which) = copy::source(&input.copy_source)?;
-    let owner = input.expected_source_bucket_owner.as_deref();
-    let versioning = access::bucket(state, &principal, &source_bucket, owner)
-        .await?
-        .versioning;
+    let versioning = principal.source_bucket()?.versioning;
     let target = Target {
         number: part_number(input.part_number)?,
         upload: upload_id(&input.upload_id)?,
@@ -200,8 +193,7 @@ pub(super) async fn list_parts(
     let principal = access::principal(&request)?;
     let mut input = request.input;
     let key = input.sse_customer_key.take();
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let bucket = principal.bucket()?;
     let id = upload_id(&input.upload_id)?;
     sse::customer_key(CustomerFields {
         algorithm: input.sse_customer_algorithm.as_deref(),

@@ -46,10 +46,8 @@ pub(super) async fn put_object_lock_configuration(
     state: &Arc<AppState>,
     request: S3Request<PutObjectLockConfigurationInput>,
 ) -> S3Result<S3Response<PutObjectLockConfigurationOutput>> {
-    let principal = access::principal(&request)?;
+    let bucket = access::bucket(&request)?;
     let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
     let config = LockConfig::from_document(input.object_lock_configuration)?;
     if bucket.versioning != Versioning::Enabled {
         return Err(custom(
@@ -66,10 +64,7 @@ pub(super) async fn get_object_lock_configuration(
     state: &Arc<AppState>,
     request: S3Request<GetObjectLockConfigurationInput>,
 ) -> S3Result<S3Response<GetObjectLockConfigurationOutput>> {
-    let principal = access::principal(&request)?;
-    let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let bucket = access::bucket(&request)?;
     let config = of_bucket(state, &bucket).await?.ok_or_else(|| {
         custom(
             http::StatusCode::NOT_FOUND,
@@ -86,10 +81,8 @@ pub(super) async fn put_object_retention(
     state: &Arc<AppState>,
     request: S3Request<PutObjectRetentionInput>,
 ) -> S3Result<S3Response<PutObjectRetentionOutput>> {
-    let principal = access::principal(&request)?;
+    let bucket = access::bucket(&request)?;
     let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
     let which = version::which(input.version_id.as_deref())?;
     must_have_lock(state, &bucket).await?;
     let now = now_ms();
@@ -119,10 +112,8 @@ pub(super) async fn get_object_retention(
     state: &Arc<AppState>,
     request: S3Request<GetObjectRetentionInput>,
 ) -> S3Result<S3Response<GetObjectRetentionOutput>> {
-    let principal = access::principal(&request)?;
+    let bucket = access::bucket(&request)?;
     let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
     must_have_lock(state, &bucket).await?;
     let stat = stat(state, input.bucket, input.key, input.version_id).await?;
     let retention = Facts::read(&stat.facts)?.retention.ok_or_else(not_locked)?;
@@ -140,10 +131,8 @@ pub(super) async fn put_object_legal_hold(
     state: &Arc<AppState>,
     request: S3Request<PutObjectLegalHoldInput>,
 ) -> S3Result<S3Response<PutObjectLegalHoldOutput>> {
-    let principal = access::principal(&request)?;
+    let bucket = access::bucket(&request)?;
     let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
     let which = version::which(input.version_id.as_deref())?;
     must_have_lock(state, &bucket).await?;
     let hold = input
@@ -165,10 +154,8 @@ pub(super) async fn get_object_legal_hold(
     state: &Arc<AppState>,
     request: S3Request<GetObjectLegalHoldInput>,
 ) -> S3Result<S3Response<GetObjectLegalHoldOutput>> {
-    let principal = access::principal(&request)?;
+    let bucket = access::bucket(&request)?;
     let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
     must_have_lock(state, &bucket).await?;
     let stat = stat(state, input.bucket, input.key, input.version_id).await?;
     let hold = Facts::read(&stat.facts)?

@@ -19,10 +19,8 @@ pub(super) async fn put_bucket_tagging(
     state: &Arc<AppState>,
     request: S3Request<PutBucketTaggingInput>,
 ) -> S3Result<S3Response<PutBucketTaggingOutput>> {
-    let principal = access::principal(&request)?;
+    let bucket = access::bucket(&request)?;
     let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
     let tags = Tags::new(input.tagging.tag_set, MOST_OF_BUCKET)?;
     state.documents.put(&bucket, tags).await?;
     Ok(S3Response::new(PutBucketTaggingOutput::default()))
@@ -32,10 +30,7 @@ pub(super) async fn get_bucket_tagging(
     state: &Arc<AppState>,
     request: S3Request<GetBucketTaggingInput>,
 ) -> S3Result<S3Response<GetBucketTaggingOutput>> {
-    let principal = access::principal(&request)?;
-    let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let bucket = access::bucket(&request)?;
     let tags = state.documents.get::<Tags>(&bucket).await?;
     let tags = tags
         .filter(|tags| !tags.0.is_empty())
@@ -49,23 +44,17 @@ pub(super) async fn delete_bucket_tagging(
     state: &Arc<AppState>,
     request: S3Request<DeleteBucketTaggingInput>,
 ) -> S3Result<S3Response<DeleteBucketTaggingOutput>> {
-    let principal = access::principal(&request)?;
-    let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let bucket = access::bucket(&request)?;
     state.documents.delete::<Tags>(&bucket).await?;
     Ok(S3Response::new(DeleteBucketTaggingOutput::default()))
 }
 
 /// Nobody is billed, so requesters cannot be made to pay; the owner's own is what can be put.
 pub(super) async fn put_bucket_request_payment(
-    state: &Arc<AppState>,
+    _state: &Arc<AppState>,
     request: S3Request<PutBucketRequestPaymentInput>,
 ) -> S3Result<S3Response<PutBucketRequestPaymentOutput>> {
-    let principal = access::principal(&request)?;
     let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    access::bucket(state, &principal, &input.bucket, owner).await?;
     match input.request_payment_configuration.payer.as_str() {
         Payer::BUCKET_OWNER => Ok(S3Response::new(PutBucketRequestPaymentOutput::default())),
         Payer::REQUESTER => Err(error(
@@ -77,13 +66,9 @@ pub(super) async fn put_bucket_request_payment(
 }
 
 pub(super) async fn get_bucket_request_payment(
-    state: &Arc<AppState>,
-    request: S3Request<GetBucketRequestPaymentInput>,
+    _state: &Arc<AppState>,
+    _request: S3Request<GetBucketRequestPaymentInput>,
 ) -> S3Result<S3Response<GetBucketRequestPaymentOutput>> {
-    let principal = access::principal(&request)?;
-    let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    access::bucket(state, &principal, &input.bucket, owner).await?;
     Ok(S3Response::new(GetBucketRequestPaymentOutput {
         payer: Some(Payer::from_static(Payer::BUCKET_OWNER)),
     }))

@@ -22,12 +22,8 @@ pub(super) async fn put_bucket_policy(
     state: &Arc<AppState>,
     request: S3Request<PutBucketPolicyInput>,
 ) -> S3Result<S3Response<PutBucketPolicyOutput>> {
-    let (bucket, principal) = of_bucket(
-        state,
-        &request,
-        request.input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
+    let principal = access::principal(&request)?;
+    let bucket = principal.bucket()?;
     let text = request.input.policy;
     let policy = Policy::for_bucket(text.as_bytes(), &bucket.name)
         .map_err(|cause| error(S3ErrorCode::MalformedPolicy, cause.to_string()))?;
@@ -50,15 +46,10 @@ pub(super) async fn put_bucket_policy(
 }
 
 pub(super) async fn get_bucket_policy(
-    state: &Arc<AppState>,
+    _state: &Arc<AppState>,
     request: S3Request<GetBucketPolicyInput>,
 ) -> S3Result<S3Response<GetBucketPolicyOutput>> {
-    let (_, principal) = of_bucket(
-        state,
-        &request,
-        request.input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
+    let principal = access::principal(&request)?;
     let rules = principal.ground()?.rules.as_ref();
     let policy = rules.and_then(|rules| rules.policy.clone());
     Ok(S3Response::new(GetBucketPolicyOutput {
@@ -75,12 +66,7 @@ pub(super) async fn delete_bucket_policy(
     state: &Arc<AppState>,
     request: S3Request<DeleteBucketPolicyInput>,
 ) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
-    let (bucket, _) = of_bucket(
-        state,
-        &request,
-        request.input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
+    let bucket = access::bucket(&request)?;
     change(state, &bucket, |rules| rules.policy = None).await?;
     Ok(S3Response::with_status(
         DeleteBucketPolicyOutput::default(),
@@ -90,15 +76,10 @@ pub(super) async fn delete_bucket_policy(
 
 /// Whether anybody at all is let in, by policy or by ACL.
 pub(super) async fn get_bucket_policy_status(
-    state: &Arc<AppState>,
+    _state: &Arc<AppState>,
     request: S3Request<GetBucketPolicyStatusInput>,
 ) -> S3Result<S3Response<GetBucketPolicyStatusOutput>> {
-    let (_, principal) = of_bucket(
-        state,
-        &request,
-        request.input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
+    let principal = access::principal(&request)?;
     let ground = principal.ground()?;
     let rules = ground.rules.as_deref();
     let block = rules.map(Rules::block).unwrap_or_default();
@@ -115,27 +96,17 @@ pub(super) async fn put_public_access_block(
     state: &Arc<AppState>,
     request: S3Request<PutPublicAccessBlockInput>,
 ) -> S3Result<S3Response<PutPublicAccessBlockOutput>> {
-    let (bucket, _) = of_bucket(
-        state,
-        &request,
-        request.input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
+    let bucket = access::bucket(&request)?;
     let block = Block::from_wire(&request.input.public_access_block_configuration);
     change(state, &bucket, move |rules| rules.block = Some(block)).await?;
     Ok(S3Response::new(PutPublicAccessBlockOutput::default()))
 }
 
 pub(super) async fn get_public_access_block(
-    state: &Arc<AppState>,
+    _state: &Arc<AppState>,
     request: S3Request<GetPublicAccessBlockInput>,
 ) -> S3Result<S3Response<GetPublicAccessBlockOutput>> {
-    let (_, principal) = of_bucket(
-        state,
-        &request,
-        request.input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
+    let principal = access::principal(&request)?;
     let block = principal
         .ground()?
         .rules
@@ -157,12 +128,7 @@ pub(super) async fn delete_public_access_block(
     state: &Arc<AppState>,
     request: S3Request<DeletePublicAccessBlockInput>,
 ) -> S3Result<S3Response<DeletePublicAccessBlockOutput>> {
-    let (bucket, _) = of_bucket(
-        state,
-        &request,
-        request.input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
+    let bucket = access::bucket(&request)?;
     change(state, &bucket, |rules| rules.block = None).await?;
     Ok(S3Response::with_status(
         DeletePublicAccessBlockOutput::default(),
@@ -174,12 +140,8 @@ pub(super) async fn put_bucket_ownership_controls(
     state: &Arc<AppState>,
     request: S3Request<PutBucketOwnershipControlsInput>,
 ) -> S3Result<S3Response<PutBucketOwnershipControlsOutput>> {
-    let (bucket, principal) = of_bucket(
-        state,
-        &request,
-        request.input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
+    let principal = access::principal(&request)?;
+    let bucket = principal.bucket()?;
     let [rule] = request.input.ownership_controls.rules.as_slice() else {
         return Err(malformed_xml());
     };
@@ -197,15 +159,10 @@ pub(super) async fn put_bucket_ownership_controls(
 }
 
 pub(super) async fn get_bucket_ownership_controls(
-    state: &Arc<AppState>,
+    _state: &Arc<AppState>,
     request: S3Request<GetBucketOwnershipControlsInput>,
 ) -> S3Result<S3Response<GetBucketOwnershipControlsOutput>> {
-    let (_, principal) = of_bucket(
-        state,
-        &request,
-        request.input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
+    let principal = access::principal(&request)?;
     let ownership = principal
         .ground()?
         .rules
@@ -230,12 +187,7 @@ pub(super) async fn delete_bucket_ownership_controls(
     state: &Arc<AppState>,
     request: S3Request<DeleteBucketOwnershipControlsInput>,
 ) -> S3Result<S3Response<DeleteBucketOwnershipControlsOutput>> {
-    let (bucket, _) = of_bucket(
-        state,
-        &request,
-        request.input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
+    let bucket = access::bucket(&request)?;
     change(state, &bucket, |rules| rules.ownership = None).await?;
     Ok(S3Response::with_status(
         DeleteBucketOwnershipControlsOutput::default(),
@@ -244,15 +196,10 @@ pub(super) async fn delete_bucket_ownership_controls(
 }
 
 pub(super) async fn get_bucket_acl(
-    state: &Arc<AppState>,
+    _state: &Arc<AppState>,
     request: S3Request<GetBucketAclInput>,
 ) -> S3Result<S3Response<GetBucketAclOutput>> {
-    let (_, principal) = of_bucket(
-        state,
-        &request,
-        request.input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
+    let principal = access::principal(&request)?;
     let ground = principal.ground()?;
     Ok(S3Response::new(GetBucketAclOutput {
         grants: Some(ground.acl().to_wire(&principal.users)),
@@ -264,12 +211,8 @@ pub(super) async fn put_bucket_acl(
     state: &Arc<AppState>,
     request: S3Request<PutBucketAclInput>,
 ) -> S3Result<S3Response<PutBucketAclOutput>> {
-    let (bucket, principal) = of_bucket(
-        state,
-        &request,
-        request.input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
+    let principal = access::principal(&request)?;
+    let bucket = principal.bucket()?;
     let ground = principal.ground()?;
     let asked = Acl::asked(&request.headers, &principal.users)?;
     let acl = given(
@@ -290,12 +233,7 @@ pub(super) async fn get_object_acl(
     state: &Arc<AppState>,
     request: S3Request<GetObjectAclInput>,
 ) -> S3Result<S3Response<GetObjectAclOutput>> {
-    let (_, principal) = of_bucket(
-        state,
-        &request,
-        request.input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
+    let principal = access::principal(&request)?;
     let ground = Arc::clone(principal.ground()?);
     let input = request.input;
     let which = version::which(input.version_id.as_deref())?;
@@ -321,12 +259,8 @@ pub(super) async fn put_object_acl(
     state: &Arc<AppState>,
     request: S3Request<PutObjectAclInput>,
 ) -> S3Result<S3Response<PutObjectAclOutput>> {
-    let (bucket, principal) = of_bucket(
-        state,
-        &request,
-        request.input.expected_bucket_owner.as_deref(),
-    )
-    .await?;
+    let principal = access::principal(&request)?;
+    let bucket = principal.bucket()?;
     let S3Request { input, headers, .. } = request;
     let which = version::which(input.version_id.as_deref())?;
     let asked = Acl::asked(&headers, &principal.users)?;
@@ -510,18 +444,6 @@ fn acl_with_enforced() -> s3s::S3Error {
         S3ErrorCode::InvalidBucketAclWithObjectOwnership,
         "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
     )
-}
-
-/// The bucket of a request and who was let in to it.
-async fn of_bucket<T>(
-    state: &Arc<AppState>,
-    request: &S3Request<T>,
-    expected_owner: Option<&str>,
-) -> S3Result<(Bucket, Principal)> {
-    let principal = access::principal(request)?;
-    let name = principal.ground()?.bucket.name.clone();
-    let bucket = access::bucket(state, &principal, &name, expected_owner).await?;
-    Ok((bucket, principal))
 }
 
 /// Changes one of the rules, whatever the others are meanwhile.

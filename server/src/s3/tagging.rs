@@ -22,10 +22,8 @@ pub(super) async fn put_object_tagging(
     state: &Arc<AppState>,
     request: S3Request<PutObjectTaggingInput>,
 ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
-    let principal = access::principal(&request)?;
+    let bucket = access::bucket(&request)?;
     let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
     let tags = Tags::new(input.tagging.tag_set, MOST_OBJECT_TAGS)?;
     let stat = replace(state, &bucket, input.key, input.version_id, tags).await?;
     Ok(S3Response::new(PutObjectTaggingOutput {
@@ -37,10 +35,8 @@ pub(super) async fn delete_object_tagging(
     state: &Arc<AppState>,
     request: S3Request<DeleteObjectTaggingInput>,
 ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
-    let principal = access::principal(&request)?;
+    let bucket = access::bucket(&request)?;
     let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
     let none = Tags::default();
     let stat = replace(state, &bucket, input.key, input.version_id, none).await?;
     Ok(S3Response::with_status(
@@ -55,10 +51,8 @@ pub(super) async fn get_object_tagging(
     state: &Arc<AppState>,
     request: S3Request<GetObjectTaggingInput>,
 ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
-    let principal = access::principal(&request)?;
+    let bucket = access::bucket(&request)?;
     let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
     let which = version::which(input.version_id.as_deref())?;
     let vault = Arc::clone(&state.vault);
     let stat = blocking(move || {

@@ -22,8 +22,7 @@ pub(super) async fn update_object_encryption(
 ) -> S3Result<S3Response<UpdateObjectEncryptionOutput>> {
     let principal = access::principal(&request)?;
     let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let bucket = principal.bucket()?;
     let which = version::which(input.version_id.as_deref())?;
     let ObjectEncryption::SSEKMS(asked) = input.object_encryption else {
         return Err(malformed_xml());

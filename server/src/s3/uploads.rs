@@ -20,10 +20,8 @@ pub(super) async fn list_multipart_uploads(
     state: &Arc<AppState>,
     request: S3Request<ListMultipartUploadsInput>,
 ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
-    let principal = access::principal(&request)?;
+    let bucket = access::bucket(&request)?;
     let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
     let coding = Coding::of(input.encoding_type.as_ref())?;
     let most = max_keys(input.max_uploads)?;
     let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
@@ -92,7 +90,7 @@ pub(super) async fn list_multipart_uploads(
     }
     let owner = Owner {
         display_name: Some(bucket.owner.clone()),
-        id: Some(bucket.owner),
+        id: Some(bucket.owner.clone()),
     };
     let (mut uploads, mut prefixes) = (Vec::new(), Vec::new());
     for item in page.items {

@@ -21,10 +21,8 @@ pub(super) async fn put_bucket_versioning(
     state: &Arc<AppState>,
     request: S3Request<PutBucketVersioningInput>,
 ) -> S3Result<S3Response<PutBucketVersioningOutput>> {
-    let principal = access::principal(&request)?;
+    let bucket = access::bucket(&request)?;
     let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
     let config = input.versioning_configuration;
     if config
         .mfa_delete
@@ -64,13 +62,10 @@ pub(super) async fn put_bucket_versioning(
 }
 
 pub(super) async fn get_bucket_versioning(
-    state: &Arc<AppState>,
+    _state: &Arc<AppState>,
     request: S3Request<GetBucketVersioningInput>,
 ) -> S3Result<S3Response<GetBucketVersioningOutput>> {
-    let principal = access::principal(&request)?;
-    let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
+    let bucket = access::bucket(&request)?;
     let status = match bucket.versioning {
         Versioning::Off => None,
         Versioning::Enabled => Some(BucketVersioningStatus::ENABLED),
@@ -86,10 +81,8 @@ pub(super) async fn list_object_versions(
     state: &Arc<AppState>,
     request: S3Request<ListObjectVersionsInput>,
 ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
-    let principal = access::principal(&request)?;
+    let bucket = access::bucket(&request)?;
     let input = request.input;
-    let owner = input.expected_bucket_owner.as_deref();
-    let bucket = access::bucket(state, &principal, &input.bucket, owner).await?;
     let coding = Coding::of(input.encoding_type.as_ref())?;
     let most = max_keys(input.max_keys)?;
     let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());

@@ -169,7 +169,23 @@ class Users(Case):
         self.put("a")
         for owner in ("root", canonical(main)):
             self.get("a", ExpectedBucketOwner=owner)
-        self.refused(self.get, "a", ExpectedBucketOwner="111122223333")
+        # One place asks, for every operation.
+        other = {"ExpectedBucketOwner": "111122223333"}
+        which = {"Bucket": self.bucket, "Key": "a"}
+        for call, more in (
+            (main.get_object, which),
+            (main.head_bucket, {"Bucket": self.bucket}),
+            (main.put_object_acl, which | {"ACL": "private"}),
+            (main.list_objects_v2, {"Bucket": self.bucket}),
+            (main.get_bucket_logging, {"Bucket": self.bucket}),
+            (main.create_multipart_upload, which),
+            (main.delete_objects, {"Bucket": self.bucket, "Delete": {"Objects": [{"Key": "a"}]}}),
+            (main.delete_bucket, {"Bucket": self.bucket}),
+        ):
+            self.refused(call, **more, **other)
+        copy = which | {"CopySource": which}
+        self.refused(main.copy_object, **copy, MetadataDirective="REPLACE", ExpectedSourceBucketOwner="alt")
+        main.copy_object(**copy, MetadataDirective="REPLACE", ExpectedSourceBucketOwner="root")
 
 
 class Encryption(Case):

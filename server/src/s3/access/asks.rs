@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
 use time::OffsetDateTime;
 
 use crate::listener::ConnInfo;
@@ -83,6 +83,11 @@ impl Asks {
             || grants.any(|(name, _)| self.headers.contains_key(*name))
     }
 
+    /// Whom it takes for the owner of the bucket, or of its source.
+    pub(super) fn expected_owner(&self, header: &str) -> Option<&[u8]> {
+        self.headers.get(header).map(HeaderValue::as_bytes)
+    }
+
     /// Whether it names headers that its reply shall have.
     pub(super) fn overrides_reply(&self) -> bool {
         let mut query = self.query.iter();
@@ -120,6 +125,9 @@ impl Asks {
         )
     }
 }
+
+pub(super) const BUCKET_OWNER: &str = "x-amz-expected-bucket-owner";
+pub(super) const SOURCE_OWNER: &str = "x-amz-source-expected-bucket-owner";
 
 /// Parameters that name headers of the reply.
 const OVERRIDES: [&str; 6] = [

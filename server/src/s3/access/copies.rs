@@ -7,7 +7,7 @@ use http::Extensions;
 use s3s::dto::CopySource;
 use s3s::{S3ErrorCode, S3Result};
 
-use super::asks::{Asks, Said};
+use super::asks::{Asks, SOURCE_OWNER, Said};
 use super::{Access, Principal, Target, denied};
 use crate::policy::Action;
 use crate::s3::AppState;
@@ -33,6 +33,7 @@ impl Access {
             Some(ground) if ground.bucket.name == source.bucket => Arc::clone(ground),
             _ => self.ground(&source.bucket, &principal.users).await?,
         };
+        ground.must_be_owned_by(asks.expected_owner(SOURCE_OWNER))?;
         principal.source = Some(Arc::clone(&ground));
         let action = match source.version {
             Some(_) => Action::GetObjectVersion,

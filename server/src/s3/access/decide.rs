@@ -15,10 +15,11 @@
 
 use std::sync::Arc;
 
+use s3s::S3Result;
 use strongroom::store::Bucket;
 
-use super::Principal;
 use super::context::RequestContext;
+use super::{Principal, denied};
 use crate::policy::{Action, Level, Request, Resource, Verdict};
 use crate::s3::acl::{Acl, Asker, Permission};
 use crate::s3::facts::Facts;
@@ -28,7 +29,7 @@ use crate::users::{Account, Users};
 /// The bucket that a decision is about.
 #[derive(Debug)]
 pub(in crate::s3) struct Ground {
-    pub(in crate::s3) bucket: Bucket,
+    pub(in crate::s3) bucket: Arc<Bucket>,
     /// Who owns it.
     pub(in crate::s3) owner: Account,
     pub(in crate::s3) rules: Option<Arc<Rules>>,
@@ -60,6 +61,16 @@ pub(super) enum Outcome {
 }
 
 impl Ground {
+    /// What a request takes for the bucket's owner must be that.
+    pub(super) fn must_be_owned_by(&self, expected: Option<&[u8]>) -> S3Result<()> {
+        let is_called = |name| str::from_utf8(name).is_ok_and(|name| self.owner.is_called(name));
+        if expected.is_none_or(is_called) {
+            Ok(())
+        } else {
+            Err(denied())
+        }
+    }
+
     pub(in crate::s3) fn ownership(&self) -> Ownership {
         self.rules
             .as_ref()

@@ -90,6 +90,9 @@ impl S3Access for Access {
     async fn post_object(&self, request: &mut S3Request<PostObjectInput>) -> S3Result<()> {
         let mut open = Open::of(request)?;
         let input = &request.input;
+        let expected = input.expected_bucket_owner.as_deref();
+        let ground = open.principal.ground()?;
+        ground.must_be_owned_by(expected.map(str::as_bytes))?;
         let acl = input.acl.as_ref().map(|acl| acl.as_str());
         let class = input.storage_class.as_ref().map(|class| class.as_str());
         let encryption = input

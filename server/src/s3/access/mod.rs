@@ -21,7 +21,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
 use strongroom::store::Bucket;
 use strongroom::vault::VaultError;
 
-use self::asks::Asks;
+use self::asks::{Asks, BUCKET_OWNER};
 use self::context::RequestContext;
 pub(super) use self::copies::require_carried_tags;
 pub(super) use self::decide::Ground;
@@ -103,6 +103,17 @@ impl Principal {
     pub(super) fn object_owner(&self, facts: &ObjectFacts) -> Option<Owner> {
         let ground = self.ground.as_ref()?;
         Some(owner(&ground.owner_of(facts, &self.users)))
+    }
+
+    /// The bucket of the request, as it was decided on.
+    pub(super) fn bucket(&self) -> S3Result<Arc<Bucket>> {
+        Ok(Arc::clone(&self.ground()?.bucket))
+    }
+
+    /// The same of the source of a copy.
+    pub(super) fn source_bucket(&self) -> S3Result<Arc<Bucket>> {
+        let ground = self.source.as_ref().ok_or_else(denied)?;
+        Ok(Arc::clone(&ground.bucket))
     }
 
     /// The bucket of the request, and its rules.
@@ -253,7 +264,9 @@ impl Access {
         if let Some(bucket) = bucket
             && asks.operation != "CreateBucket"
         {
-            principal.ground = Some(self.ground(bucket, &principal.users).await?);
+            let ground = self.ground(bucket, &principal.users).await?;
+            ground.must_be_owned_by(asks.expected_owner(BUCKET_OWNER))?;
+            principal.ground = Some(ground);
         }
         if let Needs::Actions(actions) = needs {
             match &principal.ground {
@@ -297,7 +310,7 @@ impl Access {
         .await??;
         Ok(Arc::new(Ground {
             owner: users.account(&bucket.owner),
-            bucket,
+            bucket: Arc::new(bucket),
             rules,
         }))
     }
@@ -471,28 +484,9 @@ pub(super) fn principal<T>(request: &S3Request<T>) -> S3Result<Principal> {
         .ok_or_else(denied)
 }
 
-/// The bucket of a request, or of the source of its copy, if it belongs to whom the request expects.
-pub(super) async fn bucket(
-    state: &Arc<AppState>,
-    principal: &Principal,
-    name: &str,
-    expected_owner: Option<&str>,
-) -> S3Result<Bucket> {
-    let bucket = match &principal.ground {
-        Some(ground) if ground.bucket.name == name => ground.bucket.clone(),
-        _ => {
-            let vault = Arc::clone(&state.vault);
-            let wanted = name.to_owned();
-            blocking(move || vault.bucket(&wanted))
-                .await?
-                .map_err(|cause| from_vault(cause, name))?
-        }
-    };
-    let owner = principal.users.account(&bucket.owner);
-    if expected_owner.is_some_and(|expected| !owner.is_called(expected)) {
-        return Err(denied());
-    }
-    Ok(bucket)
+/// The bucket of a request that was let in.
+pub(super) fn bucket<T>(request: &S3Request<T>) -> S3Result<Arc<Bucket>> {
+    principal(request)?.bucket()
 }
 
 pub(super) fn denied() -> S3Error {

@@ -75,7 +75,7 @@ impl Bench {
         Bench {
             ground: Ground {
                 owner: users.account("main"),
-                bucket,
+                bucket: Arc::new(bucket),
                 rules: Some(Arc::new(rules)),
             },
             users,
