@@ -49,6 +49,11 @@ fn every_row_about_forms_holds() {
 }
 
 #[test]
+fn forms_are_taken_as_clients_of_ceph_post_them() {
+    run("test_post_ceph");
+}
+
+#[test]
 fn every_row_about_transport_and_closed_servers_holds() {
     run("test_contract_transport");
 }

@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 
 use super::checksums::BodyChecks;
 use super::errors::{error, from_vault};
+use super::post::WrongSize;
 use super::unframe::UnframeError;
 use crate::listener::body::BodyError;
 use crate::metrics::Metrics;
@@ -170,7 +171,7 @@ impl<S: Sink> Worker<S> {
 }
 
 /// What a broken request body means to its sender.
-fn body_error(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> S3Error {
+pub(super) fn body_error(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> S3Error {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(cause);
     while let Some(cause) = source {
         if let Some(BodyError::Stalled(_)) = cause.downcast_ref() {
@@ -184,6 +185,9 @@ fn body_error(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> S3Erro
                 S3ErrorCode::EntityTooLarge,
                 "Your proposed upload exceeds the maximum allowed size",
             );
+        }
+        if let Some(size) = cause.downcast_ref::<WrongSize>() {
+            return size.refusal();
         }
         match cause.downcast_ref() {
             Some(UnframeError::Mismatch) => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use strongroom::keys::Mode;
@@ -23,7 +23,7 @@ use super::encryption::{self, Reply, Resolved, set_encryption};
 use super::errors::{error, from_vault, with_detail};
 use super::facts::{ContentHeaders, Facts, etag, has_md5_etag, stat_etag, strong};
 use super::lifecycle;
-use super::post;
+use super::post::FromForm;
 use super::restore;
 use super::sharing;
 use super::sse::{self, CustomerFields, CustomerKey};
@@ -36,13 +36,11 @@ const LONGEST_KEY: usize = 1024;
 
 pub(super) async fn put_object(
     state: &Arc<AppState>,
-    mut request: S3Request<PutObjectInput>,
+    request: S3Request<PutObjectInput>,
 ) -> S3Result<S3Response<PutObjectOutput>> {
     let principal = access::principal(&request)?;
-    let is_form = request.method == Method::POST;
-    if is_form {
-        post::fields_as_headers(&mut request)?;
-    }
+    // How long the file of a form is, its end says.
+    let measured = request.extensions.get::<FromForm>().is_none();
     let S3Request {
         mut input,
         headers,
@@ -66,15 +64,13 @@ pub(super) async fn put_object(
     .await?;
     let expected = input
         .content_length
-        // Of an empty file in a form the protocol crate says no length.
-        .or(is_form.then_some(0))
-        .and_then(|length| u64::try_from(length).ok())
-        .ok_or_else(|| {
-            error(
-                S3ErrorCode::MissingContentLength,
-                "You must provide the Content-Length HTTP header.",
-            )
-        })?;
+        .and_then(|length| u64::try_from(length).ok());
+    if measured && expected.is_none() {
+        return Err(error(
+            S3ErrorCode::MissingContentLength,
+            "You must provide the Content-Length HTTP header.",
+        ));
+    }
     let mut facts = fact_headers!(input).facts(state, &bucket).await?;
     sharing::stamp(state, &principal, &headers, &mut facts).await?;
     let object_key = input.key.clone();
@@ -97,10 +93,8 @@ pub(super) async fn put_object(
     };
     let checks = BodyChecks::from_headers(&headers)?;
     let (write, upload) = Write::begin(state, &principal, target, encryption, checks).await?;
-    let (upload, last) = upload
-        .fill(input.body, Some(expected), &write.resource)
-        .await?;
-    if upload.length + last.len() as u64 != expected {
+    let (upload, last) = upload.fill(input.body, expected, &write.resource).await?;
+    if expected.is_some_and(|expected| upload.length + last.len() as u64 != expected) {
         return Err(error(
             S3ErrorCode::IncompleteBody,
             "You did not provide the number of bytes specified by the Content-Length HTTP header",
@@ -139,11 +133,7 @@ pub(super) async fn put_object(
         output.checksum_type = Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT));
     }
     set_checksums!(output, &written.verified.checksums);
-    Ok(if is_form {
-        post::answer(output)
-    } else {
-        S3Response::new(output)
-    })
+    Ok(S3Response::new(output))
 }
 
 /// Where a write goes and what is kept with it.

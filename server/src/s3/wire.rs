@@ -11,7 +11,7 @@ use s3s::{Body, HttpError, S3Error, S3ErrorCode, S3Response};
 
 use super::errors::{DETAIL, MALFORMED_XML, error, escape};
 use super::unframe::unframed;
-use super::{AppState, cors, digest, sse};
+use super::{AppState, cors, digest, post, sse};
 use crate::listener::ConnInfo;
 use crate::service::Facts;
 
@@ -63,22 +63,25 @@ impl Wire {
             .is_some_and(|conn| conn.tls);
         let target = Target::of(&request, self.state.settings.domain.as_deref());
         let origin = sse::header(request.headers(), ORIGIN.as_str()).map(str::to_owned);
+        let is_form = post::is_form(&request);
         let request = match refuse(tls, request.headers(), request.uri()) {
             Some(refusal) => Err(refusal),
-            None if is_endless_form(&request) => Err(error(
-                S3ErrorCode::MissingContentLength,
-                "You must provide the Content-Length HTTP header.",
-            )),
+            None if is_form => Ok(request),
             None => unframed(request),
         };
         let mut response = match request {
+            Ok(request) if is_form => {
+                let bucket = target.bucket.as_deref().filter(|_| !target.is_object);
+                post::answered(&self.state, &self.inner, bucket, request).await?
+            }
             Ok(request) if method == Method::OPTIONS => self.preflight(&target, request).await?,
             Ok(request) => self.compared(request).await?,
             Err(refusal) => worded(refusal)?,
         };
         if response.status().is_client_error() || response.status().is_server_error() {
             response = complete_error(response, &method, &path, &id).await;
-        } else {
+        } else if !is_form {
+            // The answer to a form is of no schema.
             name_schema(&mut response);
         }
         response = with_control_characters(response);
@@ -162,7 +165,7 @@ impl Target {
 }
 
 /// An error as a reply.
-fn worded(refusal: S3Error) -> Result<Response<Body>, HttpError> {
+pub(super) fn worded(refusal: S3Error) -> Result<Response<Body>, HttpError> {
     refusal
         .to_http_response()
         .map_err(|cause| HttpError::from_std_error(Box::new(cause)))
@@ -201,18 +204,6 @@ fn with_control_characters(response: Response<Body>) -> Response<Body> {
 /// Control characters but for line feed and tab.
 fn needs_reference(byte: u8) -> bool {
     byte < 0x20 && byte != b'\n' && byte != b'\t'
-}
-
-/// A form of unknown length, which the protocol crate would hold in memory whole to measure it.
-fn is_endless_form<B>(request: &Request<B>) -> bool {
-    let headers = request.headers();
-    *request.method() == Method::POST
-        && !headers.contains_key(CONTENT_LENGTH)
-        && sse::header(headers, CONTENT_TYPE.as_str()).is_some_and(|kind| {
-            kind.trim_start()
-                .to_ascii_lowercase()
-                .starts_with("multipart/")
-        })
 }
 
 /// Rules that hold before anything of the request is interpreted.
@@ -271,13 +262,6 @@ async fn complete_error(
         Err(_) => Bytes::new(),
     };
     let text = s3_text(String::from_utf8_lossy(&bytes).into_owned());
-    let text = match outside_policy(&text) {
-        Some(refused) => {
-            parts.status = StatusCode::FORBIDDEN;
-            refused
-        }
-        None => text,
-    };
     let extra = format!(
         "{detail}<Resource>{}</Resource><RequestId>{id}</RequestId><HostId>{id}</HostId></Error>",
         escape(path)
@@ -347,52 +331,10 @@ fn s3_text(error: String) -> String {
     )
 }
 
-/// A form that does not meet its policy is denied; the protocol crate calls the policy itself invalid.
-fn outside_policy(error: &str) -> Option<String> {
-    const CODE: &str = "<Code>InvalidPolicyDocument</Code>";
-    const FAILED: &str = "<Message>Policy condition ";
-    let failed = error.contains(CODE) && error.contains(FAILED);
-    failed.then(|| {
-        error
-            .replacen(CODE, "<Code>AccessDenied</Code>", 1)
-            .replacen(
-                FAILED,
-                "<Message>Invalid according to Policy: Policy Condition failed: ",
-                1,
-            )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn a_form_outside_its_policy_is_denied_and_a_bad_policy_is_not() {
-        let error = |code, message| {
-            format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>")
-        };
-        let outside = error(
-            "InvalidPolicyDocument",
-            "Policy condition 'eq' for field 'a' failed",
-        );
-        assert_eq!(
-            outside_policy(&outside).unwrap(),
-            error(
-                "AccessDenied",
-                "Invalid according to Policy: Policy Condition failed: 'eq' for field 'a' failed"
-            )
-        );
-        assert_eq!(
-            outside_policy(&error("InvalidPolicyDocument", "failed to parse")),
-            None
-        );
-        assert_eq!(
-            outside_policy(&error("NoSuchKey", "Policy condition ")),
-            None
-        );
-    }
 
     #[test]
     fn a_customer_key_in_the_query_is_refused_in_any_spelling() {

@@ -23,6 +23,8 @@ pub(super) struct Asks {
     pub(super) region: String,
     /// What the body says.
     pub(super) body: Said,
+    /// The version of the signature on the policy of a form.
+    pub(super) form_signature: Option<&'static str>,
 }
 
 /// What the bodies of some operations say to condition keys.
@@ -53,6 +55,7 @@ impl Asks {
             now: OffsetDateTime::now_utc(),
             region: region.to_owned(),
             body: Said::default(),
+            form_signature: None,
         }
     }
 

@@ -110,7 +110,10 @@ impl Context for RequestContext<'_> {
                     Values::ABSENT
                 }
             },
-            Key::SignatureVersion => Values::of(self.signed().then_some("AWS4-HMAC-SHA256")),
+            Key::SignatureVersion => {
+                let version = asks.form_signature.unwrap_or("AWS4-HMAC-SHA256");
+                Values::of(self.signed().then_some(version))
+            }
             Key::AuthType => Values::of(self.signed().then(|| {
                 if asks.operation == "PostObject" {
                     "POST"

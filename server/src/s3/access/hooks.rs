@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::{
-    CreateBucketInput, DeleteObjectsInput, PostObjectInput, PutObjectLegalHoldInput,
-    PutObjectRetentionInput, PutObjectTaggingInput, TimestampFormat,
+    CreateBucketInput, DeleteObjectsInput, PutObjectLegalHoldInput, PutObjectRetentionInput,
+    PutObjectTaggingInput, TimestampFormat,
 };
 use s3s::{S3Request, S3Result};
 
 use super::asks::{Asks, Said};
 use super::decide::{Outcome, Seen};
-use super::operations::{deleted, made, written};
+use super::operations::{deleted, made};
 use super::{Access, Principal, Target, denied, told};
 use crate::policy::Action;
 use crate::service::Facts;
@@ -82,71 +81,6 @@ impl S3Access for Access {
         };
         let may_list = self.may_list(&open.principal, &open.asks, &target).await?;
         open.principal.decision.conceal = !may_list;
-        open.admit(request);
-        Ok(())
-    }
-
-    /// The fields of a form stand for the headers of a PUT.
-    async fn post_object(&self, request: &mut S3Request<PostObjectInput>) -> S3Result<()> {
-        let mut open = Open::of(request)?;
-        let input = &request.input;
-        let expected = input.expected_bucket_owner.as_deref();
-        let ground = open.principal.ground()?;
-        ground.must_be_owned_by(expected.map(str::as_bytes))?;
-        let acl = input.acl.as_ref().map(|acl| acl.as_str());
-        let class = input.storage_class.as_ref().map(|class| class.as_str());
-        let encryption = input
-            .server_side_encryption
-            .as_ref()
-            .map(|sse| sse.as_str());
-        let lock_mode = input.object_lock_mode.as_ref().map(|mode| mode.as_str());
-        let hold = input.object_lock_legal_hold_status.as_ref();
-        for (name, value) in [
-            ("x-amz-acl", acl),
-            ("x-amz-grant-read", input.grant_read.as_deref()),
-            ("x-amz-grant-read-acp", input.grant_read_acp.as_deref()),
-            ("x-amz-grant-write-acp", input.grant_write_acp.as_deref()),
-            (
-                "x-amz-grant-full-control",
-                input.grant_full_control.as_deref(),
-            ),
-            ("x-amz-storage-class", class),
-            ("x-amz-server-side-encryption", encryption),
-            (
-                "x-amz-server-side-encryption-aws-kms-key-id",
-                input.ssekms_key_id.as_deref(),
-            ),
-            (
-                "x-amz-server-side-encryption-customer-algorithm",
-                input.sse_customer_algorithm.as_deref(),
-            ),
-            ("x-amz-tagging", input.tagging.as_deref()),
-            (
-                "x-amz-website-redirect-location",
-                input.website_redirect_location.as_deref(),
-            ),
-            ("x-amz-object-lock-mode", lock_mode),
-            (
-                "x-amz-object-lock-legal-hold",
-                hold.map(|hold| hold.as_str()),
-            ),
-        ] {
-            let name = HeaderName::from_static(name);
-            match value {
-                Some(value) => {
-                    let value = HeaderValue::from_str(value).map_err(|_| denied())?;
-                    open.asks.headers.insert(name, value);
-                }
-                // A header beside the form does not count.
-                None => {
-                    open.asks.headers.remove(name);
-                }
-            }
-        }
-        let actions = written(&open.asks);
-        let (key, version) = (request.input.key.clone(), None);
-        self.require_on_object(&mut open, &key, version, &actions)
-            .await?;
         open.admit(request);
         Ok(())
     }

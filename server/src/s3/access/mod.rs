@@ -32,6 +32,7 @@ use super::acl::{Permission, owner};
 use super::body::blocking;
 use super::errors::{error, from_vault};
 use super::facts::Facts as ObjectFacts;
+use super::post::FromForm;
 use super::rules::Rules;
 use super::version;
 use crate::listener::ConnInfo;
@@ -221,10 +222,20 @@ impl Access {
         if let Some(log) = &log {
             log.set_operation(cx.s3_op().name());
         }
+        let form = cx.extensions_mut().get::<FromForm>().cloned();
+        if form.is_none() && cx.s3_op().name() == "PostObject" {
+            // Read by the protocol crate, which does not hold all of it against the policy.
+            return Err(denied());
+        }
+        let signer = form.as_ref().and_then(|form| form.signer.as_ref());
+        let access_key = match form {
+            Some(_) => signer.map(|signer| signer.access_key.as_str()),
+            None => cx.credentials().map(|by| by.access_key.as_str()),
+        };
         let users = self.state.users.now();
-        let user = match cx.credentials() {
-            Some(by) => {
-                let user = users.by_access_key(&by.access_key).cloned();
+        let user = match access_key {
+            Some(access_key) => {
+                let user = users.by_access_key(access_key).cloned();
                 // Gone since the signature was checked.
                 Some(user.ok_or_else(denied)?)
             }
@@ -235,13 +246,17 @@ impl Access {
             log.set_principal(Arc::clone(&principal.name));
         }
         let connection = cx.extensions_mut().get::<ConnInfo>().copied();
-        let asks = Asks::new(
-            cx.s3_op().name(),
+        let mut asks = Asks::new(
+            match form {
+                Some(_) => "PostObject",
+                None => cx.s3_op().name(),
+            },
             cx.headers(),
             cx.uri(),
             connection,
             &self.state.settings.region,
         );
+        asks.form_signature = signer.map(|signer| signer.version);
         if principal.user.is_none() && asks.header("x-amz-content-sha256").is_some_and(is_framed) {
             // Frames of another kind than unsigned bodies have: nobody would take them off.
             return Err(error(

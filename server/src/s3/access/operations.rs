@@ -44,7 +44,7 @@ pub(super) fn needs(asks: &Asks) -> S3Result<Needs> {
             version(A::GetObjectAttributes, A::GetObjectVersionAttributes),
         ],
         "GetObjectTorrent" => vec![version(A::GetObjectTorrent, A::GetObjectVersionTorrent)],
-        "PutObject" | "CopyObject" | "CreateMultipartUpload" => written(asks),
+        "PutObject" | "PostObject" | "CopyObject" | "CreateMultipartUpload" => written(asks),
         "UploadPart" | "UploadPartCopy" | "CompleteMultipartUpload" => vec![A::PutObject],
         "AbortMultipartUpload" => vec![A::AbortMultipartUpload],
         "ListParts" => vec![A::ListMultipartUploadParts],
@@ -133,8 +133,8 @@ pub(super) fn needs(asks: &Asks) -> S3Result<Needs> {
         }
 
         // The region, the keys, the tags and the dates are in the body.
-        "CreateBucket" | "DeleteObjects" | "PostObject" | "PutObjectTagging"
-        | "PutObjectRetention" | "PutObjectLegalHold" => return Ok(Needs::Body),
+        "CreateBucket" | "DeleteObjects" | "PutObjectTagging" | "PutObjectRetention"
+        | "PutObjectLegalHold" => return Ok(Needs::Body),
 
         "CreateBucketMetadataConfiguration"
         | "CreateBucketMetadataTableConfiguration"
