@@ -23,6 +23,8 @@ pub(super) struct Asks {
     pub(super) region: String,
     /// What the body says.
     pub(super) body: Said,
+    /// Who may write by a bucket's ACL may tag what it writes, as with Ceph's gateway.
+    pub(super) writers_tag: bool,
     /// The version of the signature on the policy of a form.
     pub(super) form_signature: Option<&'static str>,
 }
@@ -55,6 +57,7 @@ impl Asks {
             now: OffsetDateTime::now_utc(),
             region: region.to_owned(),
             body: Said::default(),
+            writers_tag: false,
             form_signature: None,
         }
     }

@@ -308,7 +308,13 @@ fn granted_by(
     context: &RequestContext<'_>,
     action: Action,
 ) -> (Option<Permission>, Option<Permission>) {
-    if action == Action::PutObjectAcl && context.asks.operation != action.name() {
+    let asks = context.asks;
+    let of_the_write = match action {
+        Action::PutObjectAcl => true,
+        Action::PutObjectTagging => asks.writers_tag,
+        _ => false,
+    };
+    if of_the_write && asks.operation != action.name() {
         return (Permission::on_bucket(Action::PutObject), None);
     }
     (Permission::on_bucket(action), Permission::on_object(action))

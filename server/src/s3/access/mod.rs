@@ -35,6 +35,7 @@ use super::facts::Facts as ObjectFacts;
 use super::post::FromForm;
 use super::rules::Rules;
 use super::version;
+use crate::config::Compat;
 use crate::listener::ConnInfo;
 use crate::policy::{Action, Caller, Level, Request, Resource};
 use crate::service::Facts;
@@ -256,6 +257,7 @@ impl Access {
             connection,
             &self.state.settings.region,
         );
+        asks.writers_tag = self.state.settings.compat == Compat::Ceph;
         asks.form_signature = signer.map(|signer| signer.version);
         if principal.user.is_none() && asks.header("x-amz-content-sha256").is_some_and(is_framed) {
             // Frames of another kind than unsigned bodies have: nobody would take them off.

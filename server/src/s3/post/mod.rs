@@ -109,7 +109,6 @@ async fn as_put(
     if *brought_key && !tls {
         return Err(sse::not_secure());
     }
-    let (signer, policy) = allowed(state, fields, bucket).await?;
     let key = fields.get("key").ok_or_else(|| missing("key"))?;
     if key.is_empty() {
         return Err(invalid_argument(
@@ -119,6 +118,7 @@ async fn as_put(
         ));
     }
     check_key(key)?;
+    let (signer, policy) = allowed(state, fields, bucket).await?;
     let scheme = if tls { "https" } else { "http" };
     let host = sse::header(&parts.headers, HOST.as_str());
     let answer = Answer::wanted(fields, bucket, key, host.map(|host| (scheme, host)));
