@@ -173,9 +173,10 @@ pub(crate) enum Compat {
     /// The original: 403 for a wrong customer key, `AES256` as the default of every bucket.
     #[default]
     Aws,
-    /// Ceph's object gateway: 400 for a wrong customer key, no default until one is set. Forms may be signed by
-    /// Signature Version 2, as its clients sign them: HMAC-SHA1 under the secret key itself, bound to no day, region or
-    /// service. Who may write by a bucket's ACL may tag what it writes.
+    /// Ceph's object gateway: 400 for a wrong customer key, no default until one is set. Requests and forms may be
+    /// signed by Signature Version 2, as its clients sign them: HMAC-SHA1 under the secret key itself, bound to no day,
+    /// region or service. Who may write an object may say its ACL and its tags with it; `If-None-Match` may name an ETag;
+    /// a delete of what is not there meets every condition; who does not sign sees an empty list of buckets.
     Ceph,
 }
 

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use s3s::dto::*;
-use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
+use strongroom::store;
 use strongroom::vault::VaultError;
 
 use super::AppState;
-use super::access;
+use super::access::{self, Principal};
+use super::acl::Acl;
 use super::body::blocking;
 use super::errors::{error, from_vault, with_detail};
 use super::facts::Facts;
@@ -15,6 +17,8 @@ use super::rules::Rules;
 use super::sharing;
 
 const MOST_BUCKETS: i32 = 10_000;
+/// Its name is an empty one in locations.
+const FIRST_REGION: &str = "us-east-1";
 
 pub(super) async fn create_bucket(
     state: &Arc<AppState>,
@@ -63,13 +67,11 @@ pub(super) async fn create_bucket(
             }
         }
         Err(VaultError::BucketExists(bucket)) if bucket.owner != account => {
-            return Err(with_detail(
-                error(
-                    S3ErrorCode::BucketAlreadyExists,
-                    "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.",
-                ),
-                &[("BucketName", &input.bucket)],
-            ));
+            return Err(name_taken(&input.bucket));
+        }
+        Err(VaultError::BucketExists(bucket)) => {
+            let locked = input.object_lock_enabled_for_bucket == Some(true);
+            made_again(state, &principal, *bucket, rules, locked).await?;
         }
         Err(cause) => return Err(from_vault(cause, &input.bucket)),
     }
@@ -77,6 +79,52 @@ pub(super) async fn create_bucket(
         location: Some(format!("/{}", input.bucket)),
         ..CreateBucketOutput::default()
     }))
+}
+
+/// The answer to an owner who makes a bucket that is there. In the first region of all that was
+/// always a success, and clients count on it; what is there is left as it is, so a bucket that
+/// would become another one is refused.
+async fn made_again(
+    state: &Arc<AppState>,
+    principal: &Principal,
+    bucket: store::Bucket,
+    asked: Option<Rules>,
+    locked: bool,
+) -> S3Result<()> {
+    let present = state.documents.get::<Rules>(&bucket).await?;
+    let owner = principal.users.account(&bucket.owner);
+    let acl = |rules: Option<&Rules>| {
+        rules
+            .and_then(|rules| rules.acl.clone())
+            .unwrap_or_else(|| Acl::of(&owner))
+    };
+    let ownership = |rules: Option<&Rules>| rules.map(Rules::ownership).unwrap_or_default();
+    let other_ownership = asked
+        .as_ref()
+        .and_then(|rules| rules.ownership)
+        .is_some_and(|asked| asked != ownership(present.as_deref()));
+    if acl(present.as_deref()) != acl(asked.as_ref()) || other_ownership {
+        return Err(name_taken(&bucket.name));
+    }
+    let other_lock = locked && super::retention::of_bucket(state, &bucket).await?.is_none();
+    if state.settings.region != FIRST_REGION || other_lock {
+        let name = bucket.name.clone();
+        return Err(from_vault(
+            VaultError::BucketExists(Box::new(bucket)),
+            &name,
+        ));
+    }
+    Ok(())
+}
+
+fn name_taken(bucket: &str) -> S3Error {
+    with_detail(
+        error(
+            S3ErrorCode::BucketAlreadyExists,
+            "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.",
+        ),
+        &[("BucketName", bucket)],
+    )
 }
 
 /// Names that the protocol crate lets through and that no new bucket may have: labels of host names
@@ -117,7 +165,7 @@ pub(super) async fn get_bucket_location(
     _request: S3Request<GetBucketLocationInput>,
 ) -> S3Result<S3Response<GetBucketLocationOutput>> {
     // us-east-1 is said by an empty element, as the service has always done.
-    let location_constraint = (state.settings.region != "us-east-1")
+    let location_constraint = (state.settings.region != FIRST_REGION)
         .then(|| BucketLocationConstraint::from(state.settings.region.clone()));
     Ok(S3Response::new(GetBucketLocationOutput {
         location_constraint,
@@ -143,15 +191,14 @@ pub(super) async fn list_buckets(
     let prefix = input.prefix.clone().unwrap_or_default();
     let (vault, owner, wanted) = (
         Arc::clone(&state.vault),
-        principal
-            .account_name()
-            .ok_or_else(access::denied)?
-            .to_owned(),
+        principal.account_name().map(str::to_owned),
         prefix.clone(),
     );
     let mut after = input.continuation_token;
     let found = blocking(move || {
         let mut found = Vec::new();
+        // Nobody owns nothing.
+        let Some(owner) = owner else { return Ok(found) };
         // One more than asked for tells whether there is another page.
         while found.len() <= limit {
             let page = vault.buckets(after.as_deref(), limit + 1)?;

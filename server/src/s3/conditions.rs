@@ -6,6 +6,7 @@ use strongroom::store::Precondition;
 
 use super::errors::{error, precondition_failed};
 use super::facts::Facts;
+use crate::config::Compat;
 
 /// The four conditions of a read.
 #[derive(Default)]
@@ -84,8 +85,18 @@ pub(super) struct Current {
     pub(super) instance: strongroom::id::InstanceId,
 }
 
+/// Whether the condition of a write is about what stands under the key now.
+pub(super) fn looks(
+    if_match: Option<&ETagCondition>,
+    if_none_match: Option<&ETagCondition>,
+) -> bool {
+    if_match.is_some() || matches!(if_none_match, Some(ETagCondition::ETag(_)))
+}
+
 /// Turns `If-Match` and `If-None-Match` of a write into what the catalog checks in its transaction.
+/// A write on condition that an object is another one is known to ceph only.
 pub(super) fn on_write(
+    compat: Compat,
     if_match: Option<&ETagCondition>,
     if_none_match: Option<&ETagCondition>,
     current: Option<&Current>,
@@ -93,10 +104,17 @@ pub(super) fn on_write(
     match (if_match, if_none_match) {
         (None, None) => Ok(Precondition::None),
         (None, Some(ETagCondition::Any)) => Ok(Precondition::Absent),
-        (None, Some(ETagCondition::ETag(_))) => Err(error(
+        (None, Some(ETagCondition::ETag(_))) if compat != Compat::Ceph => Err(error(
             S3ErrorCode::NotImplemented,
             "A header you provided implies functionality that is not implemented",
         )),
+        (None, Some(condition)) => match current {
+            None => Ok(Precondition::Absent),
+            Some(current) if matches(condition, &current.etag) => {
+                Err(precondition_failed("If-None-Match"))
+            }
+            Some(current) => Ok(Precondition::Is(current.instance)),
+        },
         (Some(condition), None) => {
             let current = current.ok_or_else(|| {
                 error(S3ErrorCode::NoSuchKey, "The specified key does not exist.")

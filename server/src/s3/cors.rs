@@ -8,7 +8,7 @@ use http::header::{
     ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HeaderName, HeaderValue, ORIGIN,
     VARY,
 };
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use serde::{Deserialize, Serialize};
@@ -149,6 +149,14 @@ pub(super) async fn preflight(
         );
     }
     Ok(answer)
+}
+
+/// The method that a request is to be judged by: a client may name another than its own, as
+/// browsers do in a preflight.
+pub(super) fn judged_method(request: &Method, headers: &HeaderMap) -> String {
+    header(headers, ACCESS_CONTROL_REQUEST_METHOD.as_str())
+        .unwrap_or(request.as_str())
+        .to_owned()
 }
 
 /// The headers of a reply to a request that a page of `origin` sent; none if no rule allows it.

@@ -15,6 +15,7 @@ use super::errors::{error, from_vault, malformed_xml, precondition_failed};
 use super::facts::{Facts, now_ms, stat_etag};
 use super::lock;
 use super::version;
+use crate::config::Compat;
 
 const MOST_KEYS: usize = 1000;
 /// How often a version is judged again because its facts changed meanwhile.
@@ -26,6 +27,7 @@ pub(super) async fn delete_object(
 ) -> S3Result<S3Response<DeleteObjectOutput>> {
     let input = request.input;
     let deletion = Deletion {
+        compat: state.settings.compat,
         bucket: input.bucket,
         key: input.key,
         which: version::which(input.version_id.as_deref())?,
@@ -68,6 +70,7 @@ pub(super) async fn delete_objects(
     }
     let quiet = input.delete.quiet == Some(true);
     let bypass = input.bypass_governance_retention == Some(true);
+    let compat = state.settings.compat;
     let vault = Arc::clone(&state.vault);
     let (deleted, errors) = blocking(move || {
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
@@ -80,6 +83,7 @@ pub(super) async fn delete_objects(
             let which = allowed.and_then(|()| version::which(object.version_id.as_deref()));
             let outcome = which.and_then(|which| {
                 let deletion = Deletion {
+                    compat,
                     bucket: input.bucket.clone(),
                     key: object.key.clone(),
                     which,
@@ -121,6 +125,7 @@ pub(super) async fn delete_objects(
 
 /// One deletion as it was asked for.
 struct Deletion {
+    compat: Compat,
     bucket: String,
     key: String,
     which: Which,
@@ -141,7 +146,7 @@ impl Conditions {
     }
 
     /// What the catalog must find for them to hold, from what stands there now.
-    fn check(&self, now: &Stat) -> S3Result<Precondition> {
+    fn check(&self, compat: Compat, now: &Stat) -> S3Result<Precondition> {
         let modified = Facts::timestamp(now.modified_ms - now.modified_ms % 1000);
         if self
             .modified
@@ -160,7 +165,7 @@ impl Conditions {
             etag: stat_etag(now),
             instance: now.instance,
         };
-        match conditions::on_write(self.etag.as_ref(), None, Some(&current))? {
+        match conditions::on_write(compat, self.etag.as_ref(), None, Some(&current))? {
             // Size and time were true of this instance, so that one is deleted or none.
             Precondition::None => Ok(Precondition::Is(now.instance)),
             decided => Ok(decided),
@@ -168,13 +173,14 @@ impl Conditions {
     }
 
     /// The answer where there is nothing to delete.
-    fn on_nothing(&self) -> S3Result<()> {
+    fn on_nothing(&self, compat: Compat) -> S3Result<()> {
         match self.etag {
-            Some(_) => Err(error(
+            // To ceph, what is not there is deleted whatever it should have been.
+            Some(_) if compat != Compat::Ceph => Err(error(
                 S3ErrorCode::NoSuchKey,
                 "The specified key does not exist.",
             )),
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
 }
@@ -193,9 +199,9 @@ impl Deletion {
         let failed = |cause| from_vault(cause, &format!("{}/{}", self.bucket, self.key));
         let precondition = if self.conditions.any() {
             match vault.stat(&self.bucket, self.key.as_bytes(), Which::Current) {
-                Ok(now) => self.conditions.check(&now)?,
+                Ok(now) => self.conditions.check(self.compat, &now)?,
                 Err(VaultError::NoSuchKey { .. } | VaultError::DeleteMarker { .. }) => {
-                    self.conditions.on_nothing()?;
+                    self.conditions.on_nothing(self.compat)?;
                     return Ok(None);
                 }
                 Err(cause) => return Err(failed(cause)),
@@ -218,13 +224,13 @@ impl Deletion {
                 Ok(now) => {
                     lock::may_remove(&Facts::read(&now.facts)?, now_ms(), self.bypass)?;
                     if self.conditions.any() {
-                        self.conditions.check(&now)?;
+                        self.conditions.check(self.compat, &now)?;
                     }
                     (now.version, now.facts)
                 }
                 Err(VaultError::DeleteMarker { marker, .. }) => (marker.version, Vec::new()),
                 Err(VaultError::NoSuchVersion { .. } | VaultError::NoSuchKey { .. }) => {
-                    self.conditions.on_nothing()?;
+                    self.conditions.on_nothing(self.compat)?;
                     return Ok(None);
                 }
                 Err(cause) => return Err(failed(cause)),

@@ -40,7 +40,8 @@ pub(super) async fn list_objects(
         .then(|| coding.text(page.last.clone().unwrap_or_default()));
     Ok(S3Response::new(ListObjectsOutput {
         name: Some(input.bucket),
-        prefix: Some(coding.text(input.prefix.unwrap_or_default())),
+        // Not coded: clients in Python take it as it is.
+        prefix: Some(input.prefix.unwrap_or_default()),
         marker: Some(coding.text(input.marker.unwrap_or_default())),
         max_keys: Some(max_keys),
         is_truncated: Some(page.truncated),

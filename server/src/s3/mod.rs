@@ -36,6 +36,7 @@ mod retention;
 mod rules;
 mod settings;
 mod sharing;
+mod signing;
 mod sse;
 mod tagging;
 mod tags;
@@ -63,7 +64,7 @@ pub(crate) use self::documents::Documents;
 pub(crate) use self::kms::Kms;
 pub(crate) use self::lifecycle::run as lifecycle;
 pub(crate) use self::wire::Wire;
-use crate::config;
+use crate::config::{self, Compat};
 use crate::metrics::Metrics;
 use crate::users::{Auth, UserFile};
 
@@ -102,6 +103,8 @@ pub(crate) fn service(state: Arc<AppState>) -> Result<Wire, DomainError> {
     config.xml_max_body_size = 2 << 20;
     config.aws_chunked_stream_max_chunk_size = 16 << 20;
     config.form_max_fields_size = 1 << 20;
+    config.unsigned_amz_header_allowlist = vec![signing::AMZ_DATE.to_owned()];
+    config.enable_sig_v2 = state.settings.compat == Compat::Ceph;
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     Ok(Wire::new(builder.build(), state))
 }

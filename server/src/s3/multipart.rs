@@ -433,13 +433,16 @@ impl Completion {
     }
 
     fn precondition(&self) -> S3Result<Precondition> {
-        let now = match self.if_match {
-            Some(_) => current(&self.vault, &self.bucket.name, &self.key)?,
-            None => None,
+        let (if_match, if_none_match) = (self.if_match.as_ref(), self.if_none_match.as_ref());
+        let now = if conditions::looks(if_match, if_none_match) {
+            current(&self.vault, &self.bucket.name, &self.key)?
+        } else {
+            None
         };
         conditions::on_write(
-            self.if_match.as_ref(),
-            self.if_none_match.as_ref(),
+            self.state.settings.compat,
+            if_match,
+            if_none_match,
             now.as_ref(),
         )
     }

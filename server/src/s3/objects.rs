@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
@@ -65,7 +66,7 @@ pub(super) async fn put_object(
     let expected = input
         .content_length
         .and_then(|length| u64::try_from(length).ok());
-    if measured && expected.is_none() {
+    if measured && (expected.is_none() || says_no_length(&headers)) {
         return Err(error(
             S3ErrorCode::MissingContentLength,
             "You must provide the Content-Length HTTP header.",
@@ -136,6 +137,14 @@ pub(super) async fn put_object(
     Ok(S3Response::new(output))
 }
 
+/// Whether a request says neither how long its body is nor that the body's end will tell: in HTTP an
+/// empty one, to S3 a mistake.
+fn says_no_length(headers: &HeaderMap) -> bool {
+    ![CONTENT_LENGTH, TRANSFER_ENCODING]
+        .iter()
+        .any(|name| headers.contains_key(name))
+}
+
 /// Where a write goes and what is kept with it.
 pub(super) struct Target {
     pub(super) bucket: String,
@@ -184,16 +193,16 @@ impl Write {
         let head = target.content.head()?;
         let facts = facts.encode();
         let (vault, principal) = (Arc::clone(&state.vault), principal.name.to_string());
+        let compat = state.settings.compat;
         let (precondition, stream) = blocking(move || {
-            let now = match target.if_match {
-                Some(_) => current(&vault, &target.bucket, &target.key)?,
-                None => None,
+            let (if_match, if_none_match) =
+                (target.if_match.as_ref(), target.if_none_match.as_ref());
+            let now = if conditions::looks(if_match, if_none_match) {
+                current(&vault, &target.bucket, &target.key)?
+            } else {
+                None
             };
-            let precondition = conditions::on_write(
-                target.if_match.as_ref(),
-                target.if_none_match.as_ref(),
-                now.as_ref(),
-            )?;
+            let precondition = conditions::on_write(compat, if_match, if_none_match, now.as_ref())?;
             if matches!(precondition, Precondition::Absent)
                 && current(&vault, &target.bucket, &target.key)?.is_some()
             {

@@ -237,18 +237,12 @@ pub(super) async fn list_parts(
     let truncated = parts.len() > limit;
     parts.truncate(limit);
     let abort = lifecycle::abort(state, &bucket, &input.key, upload.created_ms).await?;
-    let owner = |name: &str| Owner {
-        display_name: Some(name.to_owned()),
-        id: Some(name.to_owned()),
-    };
+    let facts = Facts::decode(&upload.facts);
     let mut output = ListPartsOutput {
         abort_date: abort.as_ref().map(|(at, _)| Facts::timestamp(*at)),
         abort_rule_id: abort.map(|(_, rule)| rule),
         bucket: Some(input.bucket),
-        initiator: Some(Initiator {
-            display_name: Some(upload.principal.clone()),
-            id: Some(upload.principal.clone()),
-        }),
+        initiator: Some(principal.initiator(&upload.principal)),
         is_truncated: Some(truncated),
         key: Some(input.key),
         max_parts: Some(most.min(MOST_LISTED)),
@@ -256,12 +250,10 @@ pub(super) async fn list_parts(
             .last()
             .filter(|_| truncated)
             .and_then(|part| i32::try_from(part.part).ok()),
-        owner: Some(owner(&bucket.owner)),
+        owner: principal.object_owner(&facts),
         part_number_marker: Some(marker),
         storage_class: Some(StorageClass::from(
-            Facts::decode(&upload.facts)
-                .class
-                .unwrap_or_else(|| "STANDARD".to_owned()),
+            facts.class.unwrap_or_else(|| "STANDARD".to_owned()),
         )),
         upload_id: Some(input.upload_id),
         ..ListPartsOutput::default()

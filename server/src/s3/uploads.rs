@@ -9,7 +9,7 @@ use strongroom::id::InstanceId;
 use strongroom::vault::{UploadInfo, UploadItem, UploadsRequest};
 
 use super::AppState;
-use super::access;
+use super::access::{self, Principal};
 use super::body::blocking;
 use super::errors::from_vault;
 use super::facts::Facts;
@@ -20,7 +20,8 @@ pub(super) async fn list_multipart_uploads(
     state: &Arc<AppState>,
     request: S3Request<ListMultipartUploadsInput>,
 ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
-    let bucket = access::bucket(&request)?;
+    let principal = access::principal(&request)?;
+    let bucket = principal.bucket()?;
     let input = request.input;
     let coding = Coding::of(input.encoding_type.as_ref())?;
     let most = max_keys(input.max_uploads)?;
@@ -88,14 +89,10 @@ pub(super) async fn list_multipart_uploads(
             None => {}
         }
     }
-    let owner = Owner {
-        display_name: Some(bucket.owner.clone()),
-        id: Some(bucket.owner.clone()),
-    };
     let (mut uploads, mut prefixes) = (Vec::new(), Vec::new());
     for item in page.items {
         match item {
-            UploadItem::Upload(upload) => uploads.push(entry(&upload, coding, &owner)),
+            UploadItem::Upload(upload) => uploads.push(entry(&upload, coding, &principal)),
             UploadItem::Prefix(prefix) => prefixes.push(CommonPrefix {
                 prefix: Some(coding.text(text(&prefix))),
             }),
@@ -106,24 +103,20 @@ pub(super) async fn list_multipart_uploads(
     Ok(S3Response::new(output))
 }
 
-fn entry(upload: &UploadInfo, coding: Coding, owner: &Owner) -> MultipartUpload {
+fn entry(upload: &UploadInfo, coding: Coding, asker: &Principal) -> MultipartUpload {
     let sum = UploadAttrs::decode(&upload.attrs).sum;
+    let facts = Facts::decode(&upload.facts);
     MultipartUpload {
         checksum_algorithm: sum
             .as_ref()
             .map(|sum| ChecksumAlgorithm::from(sum.algorithm.to_ascii_uppercase())),
         checksum_type: sum.map(|sum| ChecksumType::from_static(sum.kind.as_str())),
         initiated: Some(Facts::timestamp(upload.created_ms)),
-        initiator: Some(Initiator {
-            display_name: Some(upload.principal.clone()),
-            id: Some(upload.principal.clone()),
-        }),
+        initiator: Some(asker.initiator(&upload.principal)),
         key: Some(coding.text(text(&upload.key))),
-        owner: Some(owner.clone()),
+        owner: asker.object_owner(&facts),
         storage_class: Some(StorageClass::from(
-            Facts::decode(&upload.facts)
-                .class
-                .unwrap_or_else(|| "STANDARD".to_owned()),
+            facts.class.unwrap_or_else(|| "STANDARD".to_owned()),
         )),
         upload_id: Some(upload.id.to_string()),
     }

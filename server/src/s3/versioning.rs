@@ -9,7 +9,7 @@ use strongroom::store::{Versioning, Which};
 use strongroom::vault::{ListedVersion, VersionEntry, VersionItem, VersionsRequest};
 
 use super::AppState;
-use super::access;
+use super::access::{self, Principal};
 use super::body::blocking;
 use super::errors::{custom, from_vault, invalid_argument, malformed_xml};
 use super::facts::{Facts, etag, strong};
@@ -81,7 +81,8 @@ pub(super) async fn list_object_versions(
     state: &Arc<AppState>,
     request: S3Request<ListObjectVersionsInput>,
 ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
-    let bucket = access::bucket(&request)?;
+    let principal = access::principal(&request)?;
+    let bucket = principal.bucket()?;
     let input = request.input;
     let coding = Coding::of(input.encoding_type.as_ref())?;
     let most = max_keys(input.max_keys)?;
@@ -134,10 +135,6 @@ pub(super) async fn list_object_versions(
             .map_err(|cause| from_vault(cause, &name))
     })
     .await??;
-    let owner = Owner {
-        display_name: Some(bucket.owner.clone()),
-        id: Some(bucket.owner.clone()),
-    };
     if page.more {
         output.is_truncated = Some(true);
         match page.items.last() {
@@ -158,7 +155,7 @@ pub(super) async fn list_object_versions(
                 prefix: Some(coding.text(text(&prefix))),
             }),
             VersionItem::Version(listed) => {
-                describe(listed, coding, &owner, &mut versions, &mut markers)
+                describe(listed, coding, &principal, &mut versions, &mut markers)
             }
         }
     }
@@ -171,7 +168,7 @@ pub(super) async fn list_object_versions(
 fn describe(
     listed: ListedVersion,
     coding: Coding,
-    owner: &Owner,
+    principal: &Principal,
     versions: &mut Vec<ObjectVersion>,
     markers: &mut Vec<DeleteMarkerEntry>,
 ) {
@@ -183,7 +180,8 @@ fn describe(
             is_latest,
             key,
             last_modified: Some(Facts::timestamp(marker.modified_ms)),
-            owner: Some(owner.clone()),
+            // Of who put a marker nothing is kept: it counts as the bucket owner's.
+            owner: principal.object_owner(&Facts::default()),
             version_id,
         }),
         VersionEntry::Object(object) => {
@@ -198,7 +196,7 @@ fn describe(
                 is_latest,
                 key,
                 last_modified: Some(Facts::timestamp(object.modified_ms)),
-                owner: Some(owner.clone()),
+                owner: principal.object_owner(&facts),
                 size: i64::try_from(object.length).ok(),
                 storage_class: Some(ObjectVersionStorageClass::from(
                     facts.class.unwrap_or_else(|| "STANDARD".to_owned()),

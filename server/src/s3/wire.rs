@@ -11,7 +11,7 @@ use s3s::{Body, HttpError, S3Error, S3ErrorCode, S3Response};
 
 use super::errors::{DETAIL, MALFORMED_XML, error, escape};
 use super::unframe::unframed;
-use super::{AppState, cors, digest, post, sse};
+use super::{AppState, cors, digest, post, signing, sse};
 use crate::listener::ConnInfo;
 use crate::service::Facts;
 
@@ -49,7 +49,11 @@ impl Wire {
     ///
     /// # Errors
     /// The protocol layer could not make an answer at all.
-    pub(crate) async fn call(&self, request: Request<Body>) -> Result<Response<Body>, HttpError> {
+    pub(crate) async fn call(
+        &self,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, HttpError> {
+        signing::date_as_amz_date(request.headers_mut());
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
         let id = request
@@ -63,8 +67,13 @@ impl Wire {
             .is_some_and(|conn| conn.tls);
         let target = Target::of(&request, self.state.settings.domain.as_deref());
         let origin = sse::header(request.headers(), ORIGIN.as_str()).map(str::to_owned);
+        let judged = cors::judged_method(&method, request.headers());
         let is_form = post::is_form(&request);
-        let request = match refuse(tls, request.headers(), request.uri()) {
+        let refusal = refuse(tls, request.headers(), request.uri()).or_else(|| {
+            let compat = self.state.settings.compat;
+            signing::refuse(request.headers(), request.uri(), compat)
+        });
+        let request = match refusal {
             Some(refusal) => Err(refusal),
             None if is_form => Ok(request),
             None => unframed(request),
@@ -88,7 +97,7 @@ impl Wire {
         if let (Some(origin), Some(bucket)) = (origin, &target.bucket)
             && method != Method::OPTIONS
         {
-            let allowed = cors::on_reply(&self.state, bucket, &origin, method.as_str()).await;
+            let allowed = cors::on_reply(&self.state, bucket, &origin, &judged).await;
             response.headers_mut().extend(allowed);
         }
         let headers = response.headers_mut();

@@ -264,6 +264,10 @@ class Cors(Case):
         self.assertIn("access-control-allow-origin", unsigned.headers)
         self.assertEqual(self.allowed(raw.request(daemon, "GET", f"/{BUCKET}/k")), {})
         self.assertEqual(self.allowed(raw.request(daemon, "DELETE", f"/{BUCKET}/nothing", origin)), {})
+        # A request that names a method is judged by that one.
+        named = origin | {"Access-Control-Request-Method": "GET"}
+        reply = raw.request(daemon, "DELETE", f"/{BUCKET}/nothing", named)
+        self.assertIn("access-control-allow-origin", reply.headers)
 
 
 class Unset(Case):

@@ -1,10 +1,15 @@
 """The rows of the contract where clients of ceph expect other answers: `compat = "ceph"`."""
 
+import json
 import unittest
 
+from botocore.exceptions import ClientError
+
 import contract
+import users
 from contract import customer, source_customer
 from daemon import Daemon
+from users import User
 
 
 def setUpModule():
@@ -38,6 +43,46 @@ class Ceph(contract.Contract):
         )
         # Objects are encrypted all the same.
         self.shows(self.put("managed"), "AES256")
+
+    def test_a_write_on_condition_that_the_object_is_another(self):
+        etag = self.put("other").headers["etag"]
+        for value, status in ((etag, 412), ('"no"', 200)):
+            reply = self.call("PUT", self.path("other"), {"If-None-Match": value}, b"changed")
+            self.assertEqual(reply.status, status, reply.body)
+        reply = self.call("PUT", self.path("first"), {"If-None-Match": '"no"'}, b"x")
+        self.assertEqual(reply.status, 200, reply.body)
+
+    def test_what_is_not_there_meets_every_condition_of_a_delete(self):
+        for value in ('"no"', "*"):
+            self.assertEqual(self.call("DELETE", self.path("nothing"), {"If-Match": value}).status, 204)
+        self.put("something")
+        self.assertEqual(self.call("DELETE", self.path("something"), {"If-Match": '"no"'}).status, 412)
+
+    def test_nobody_sees_an_empty_list_of_buckets(self):
+        reply = self.call("GET", "/", sign=False)
+        self.assertEqual(reply.status, 200, reply.body)
+        self.assertNotIn(b"<Bucket>", reply.body)
+
+    def test_requests_signed_by_version_2(self):
+        old = self.daemon.client(signature_version="s3")
+        old.put_object(Bucket=self.bucket, Key="old", Body=b"old")
+        self.assertEqual(old.get_object(Bucket=self.bucket, Key="old")["Body"].read(), b"old")
+
+    def test_who_may_write_an_object_may_say_its_acl_and_tags(self):
+        writer = User("writer")
+        users.add(self.daemon, writer)
+        s3 = self.daemon.client()
+        allow = {
+            "Effect": "Allow",
+            "Principal": {"AWS": "writer"},
+            "Action": "s3:PutObject",
+            "Resource": f"arn:aws:s3:::{self.bucket}/shared/*",
+        }
+        s3.put_bucket_policy(Bucket=self.bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [allow]}))
+        theirs = users.client(self.daemon, writer)
+        theirs.put_object(Bucket=self.bucket, Key="shared/k", ACL="public-read", Tagging="a=b", Body=b"x")
+        with self.assertRaises(ClientError):
+            theirs.put_object(Bucket=self.bucket, Key="k", Body=b"x")
 
 
 if __name__ == "__main__":

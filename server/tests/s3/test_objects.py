@@ -1,9 +1,14 @@
 """Buckets, objects and listings as S3 clients use them."""
 
 import base64
+import datetime
+import email.utils
 import hashlib
+import http.client
 import os
+import ssl
 import unittest
+import urllib.parse
 import zlib
 
 from botocore.exceptions import ClientError
@@ -36,7 +41,6 @@ class Case(unittest.TestCase):
 class Buckets(Case):
     def test_life_of_a_bucket(self):
         s3.create_bucket(Bucket="short-lived")
-        self.refused(409, "BucketAlreadyOwnedByYou", s3.create_bucket, Bucket="short-lived")
         self.assertIn("short-lived", [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]])
         s3.head_bucket(Bucket="short-lived")
         self.assertIsNone(s3.get_bucket_location(Bucket="short-lived")["LocationConstraint"])
@@ -49,6 +53,38 @@ class Buckets(Case):
         # The name may be used again, by a bucket that has nothing of the old one.
         s3.create_bucket(Bucket="short-lived")
         self.assertEqual(s3.list_objects_v2(Bucket="short-lived")["KeyCount"], 0)
+
+    def test_a_bucket_made_again_by_its_owner_is_left_as_it_is(self):
+        s3.create_bucket(Bucket="again")
+        s3.put_object(Bucket="again", Key="k", Body=b"kept")
+        s3.create_bucket(Bucket="again")
+        s3.create_bucket(Bucket="again", ACL="private", ObjectOwnership="ObjectWriter")
+        self.assertEqual(s3.get_object(Bucket="again", Key="k")["Body"].read(), b"kept")
+        for other in ({"ACL": "public-read"}, {"ObjectOwnership": "BucketOwnerEnforced"}):
+            self.refused(409, "BucketAlreadyExists", s3.create_bucket, Bucket="again", **other)
+        self.refused(409, "BucketAlreadyOwnedByYou", s3.create_bucket, Bucket="again", ObjectLockEnabledForBucket=True)
+        self.assertEqual(len(s3.get_bucket_acl(Bucket="again")["Grants"]), 1)
+        s3.create_bucket(Bucket="again-public", ACL="public-read")
+        self.refused(409, "BucketAlreadyExists", s3.create_bucket, Bucket="again-public")
+
+    def test_pages_of_buckets(self):
+        names = [f"page-{n}" for n in range(5)]
+        for name in [*names, "pagf"]:
+            s3.create_bucket(Bucket=name)
+        self.assertEqual([bucket["Name"] for bucket in s3.list_buckets(Prefix="page-")["Buckets"]], names)
+        for size in (1, 2, 5, 6):
+            found, token = [], {}
+            while True:
+                page = s3.list_buckets(Prefix="page-", MaxBuckets=size, **token)
+                self.assertLessEqual(len(page["Buckets"]), size)
+                self.assertEqual(page["Prefix"], "page-")
+                found += [bucket["Name"] for bucket in page["Buckets"]]
+                if "ContinuationToken" not in page:
+                    break
+                token = {"ContinuationToken": page["ContinuationToken"]}
+            self.assertEqual(found, names, size)
+        self.refused(400, "InvalidArgument", s3.list_buckets, MaxBuckets=0)
+        self.refused(400, "InvalidArgument", s3.list_buckets, MaxBuckets=10_001)
 
     def test_names_that_no_bucket_may_have(self):
         for name in ("Upper", "a", "under_score", "1.2.3.4", "a-.b", "a.-b", "a..b", "xn--abc", "sthree-a", "abc-s3alias"):
@@ -71,6 +107,18 @@ class Objects(Case):
                 self.assertEqual(reply[name], value, name)
         overridden = s3.get_object(Bucket=BUCKET, Key="headers", ResponseContentType="image/png")
         self.assertEqual(overridden["ContentType"], "image/png")
+
+    def test_expires_and_website_redirect_come_back_and_a_copy_keeps_the_first_only(self):
+        expires = datetime.datetime(2031, 5, 6, 7, 8, 9, tzinfo=datetime.timezone.utc)
+        s3.put_object(Bucket=BUCKET, Key="page", Body=b"x", Expires=expires, WebsiteRedirectLocation="/other")
+        s3.copy_object(Bucket=BUCKET, Key="page-copy", CopySource=f"{BUCKET}/page")
+        for key, redirect in (("page", "/other"), ("page-copy", None)):
+            for reply in (s3.get_object(Bucket=BUCKET, Key=key), s3.head_object(Bucket=BUCKET, Key=key)):
+                self.assertEqual(reply["Expires"], expires)
+                self.assertEqual(reply.get("WebsiteRedirectLocation"), redirect)
+        # What is no date is kept and given back as it was.
+        raw.request(daemon, "PUT", f"/{BUCKET}/page", {"Expires": "0"}, b"x")
+        self.assertEqual(raw.request(daemon, "GET", f"/{BUCKET}/page").headers["expires"], "0")
 
     def test_metadata_over_two_kib(self):
         self.refused(400, "MetadataTooLarge", s3.put_object, Bucket=BUCKET, Key="k", Metadata={"a": "x" * 2100})
@@ -146,6 +194,11 @@ class Objects(Case):
         self.refused(404, "NoSuchKey", s3.put_object, Bucket=BUCKET, Key="never", Body=b"", IfMatch=etag)
         self.refused(412, "PreconditionFailed", s3.delete_object, Bucket=BUCKET, Key="once", IfMatch='"no"')
         s3.delete_object(Bucket=BUCKET, Key="once", IfMatch=etag)
+        for condition in (etag, "*"):
+            self.refused(404, "NoSuchKey", s3.delete_object, Bucket=BUCKET, Key="once", IfMatch=condition)
+        gone = s3.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": "once", "ETag": etag}]})
+        self.assertEqual([error["Code"] for error in gone["Errors"]], ["NoSuchKey"])
+        self.refused(501, "NotImplemented", s3.put_object, **put, IfNoneMatch=etag)
 
     def test_what_is_not_there(self):
         self.refused(404, "NoSuchKey", s3.get_object, Bucket=BUCKET, Key="nothing")
@@ -178,6 +231,33 @@ class Objects(Case):
         other = daemon.client()
         other._request_signer._credentials.secret_key = "wrong" * 8
         self.refused(403, "SignatureDoesNotMatch", other.list_objects_v2, Bucket=BUCKET)
+
+    def test_a_put_says_how_long_it_is(self):
+        url = urllib.parse.urlsplit(s3.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": "long"}))
+        context = ssl.create_default_context(cafile=daemon.env["AWS_CA_BUNDLE"])
+        for length, status in ((None, 411), ("0", 200)):
+            connection = http.client.HTTPSConnection(url.hostname, url.port, context=context, timeout=60)
+            connection.putrequest("PUT", f"{url.path}?{url.query}")
+            if length:
+                connection.putheader("Content-Length", length)
+            connection.endheaders()
+            self.assertEqual(connection.getresponse().status, status)
+            connection.close()
+
+    def test_signatures_that_are_none_and_dates_where_old_clients_have_them(self):
+        for value, status, code in (
+            ("", 403, "AccessDenied"),
+            ("AWS HAHAHA", 400, "InvalidArgument"),
+            ("HAHAHA", 400, "InvalidArgument"),
+            ("AWS key:signature", 400, "InvalidRequest"),
+        ):
+            reply = raw.request(daemon, "GET", f"/{BUCKET}", {"Authorization": value}, sign=False)
+            self.assertEqual((reply.status, reply.error()["Code"]), (status, code), value)
+        date = email.utils.formatdate(usegmt=True)
+        self.assertEqual(raw.request(daemon, "GET", f"/{BUCKET}", {"Date": date}).status, 200)
+        long = s3.generate_presigned_url("list_objects_v2", Params={"Bucket": BUCKET}, ExpiresIn=604_801)
+        reply = raw.send(daemon, "GET", long, {})
+        self.assertEqual((reply.status, reply.error()["Code"]), (400, "AuthorizationQueryParametersError"))
 
     def test_a_body_that_is_not_what_was_signed(self):
         signed = raw.presign(daemon, "PUT", f"/{BUCKET}/presigned")
@@ -235,6 +315,107 @@ class Listings(Case):
         self.assertEqual(entry["ETag"].strip('"'), hashlib.md5(b"c").hexdigest())
         self.assertEqual((entry["Size"], entry["StorageClass"]), (1, "STANDARD"))
         self.assertIn("ID", entry["Owner"])
+
+
+class ListingEdges(Case):
+    """Every way to say where a listing begins, ends and folds, in both forms."""
+
+    @classmethod
+    def setUpClass(cls):
+        s3.create_bucket(Bucket="edges")
+        cls.keys = ["a b", "a%b", "a.b", "a/b/1", "a/b/2", "a/c", "ab", "b+c", "b/"]
+        for key in cls.keys:
+            s3.put_object(Bucket="edges", Key=key, Body=b"x")
+
+    def both(self, start="", **arguments):
+        for list_, marker in ((s3.list_objects, "Marker"), (s3.list_objects_v2, "StartAfter")):
+            page = list_(Bucket="edges", **arguments, **({marker: start} if start else {}))
+            keys = [entry["Key"] for entry in page.get("Contents", [])]
+            yield page, keys, [entry["Prefix"] for entry in page.get("CommonPrefixes", [])]
+
+    def test_delimiters_of_every_kind(self):
+        for delimiter, keys, prefixes in (
+            (" ", ["a%b", "a.b", "a/b/1", "a/b/2", "a/c", "ab", "b+c", "b/"], ["a "]),
+            ("%", ["a b", "a.b", "a/b/1", "a/b/2", "a/c", "ab", "b+c", "b/"], ["a%"]),
+            (".", ["a b", "a%b", "a/b/1", "a/b/2", "a/c", "ab", "b+c", "b/"], ["a."]),
+            ("/", ["a b", "a%b", "a.b", "ab", "b+c"], ["a/", "b/"]),
+            ("/b", ["a b", "a%b", "a.b", "a/c", "ab", "b+c", "b/"], ["a/b"]),
+            ("\n", self.keys, []),
+        ):
+            for page, found, folded in self.both(Delimiter=delimiter):
+                self.assertEqual((page["Delimiter"], found, folded), (delimiter, keys, prefixes))
+
+    def test_no_delimiter_is_none(self):
+        for page, found, folded in self.both(Delimiter=""):
+            self.assertNotIn("Delimiter", page)
+            self.assertEqual((found, folded), (self.keys, []))
+
+    def test_prefixes(self):
+        for prefix, keys in (("a/b/", ["a/b/1", "a/b/2"]), ("a%", ["a%b"]), ("\n", []), ("b/", ["b/"]), ("z", [])):
+            for page, found, _ in self.both(Prefix=prefix):
+                self.assertEqual((page["Prefix"], found), (prefix, keys))
+        for page, found, folded in self.both(Prefix="a/", Delimiter="/"):
+            self.assertEqual((found, folded), (["a/c"], ["a/b/"]))
+
+    def test_where_a_listing_begins(self):
+        for start, keys in (("\n", self.keys), ("a.", self.keys[2:]), ("a/c", self.keys[6:]), ("zzz", [])):
+            for page, found, _ in self.both(start):
+                self.assertEqual((page.get("Marker", page.get("StartAfter")), found), (start, keys))
+                self.assertFalse(page["IsTruncated"])
+
+    def test_how_much_a_listing_holds(self):
+        for page, found, _ in self.both(MaxKeys=0):
+            self.assertEqual((found, page["IsTruncated"]), ([], False))
+        for page, found, _ in self.both():
+            self.assertEqual((page["MaxKeys"], page["IsTruncated"]), (1000, False))
+        for value in ("blah", "-1"):
+            reply = raw.request(daemon, "GET", "/edges", query={"max-keys": value})
+            self.assertEqual((reply.status, reply.error()["Code"]), (400, "InvalidArgument"))
+
+    def test_folding_goes_on_where_a_page_ended(self):
+        pages, start = [], ""
+        while True:
+            page = s3.list_objects(Bucket="edges", Delimiter="/", MaxKeys=1, Marker=start)
+            pages += [entry["Key"] for entry in page.get("Contents", [])]
+            pages += [entry["Prefix"] for entry in page.get("CommonPrefixes", [])]
+            if not page["IsTruncated"]:
+                break
+            start = page["NextMarker"]
+        self.assertEqual(pages, ["a b", "a%b", "a.b", "a/", "ab", "b+c", "b/"])
+
+    def test_a_token_goes_before_a_start(self):
+        first = s3.list_objects_v2(Bucket="edges", StartAfter="a.b", MaxKeys=1)
+        token = first["NextContinuationToken"]
+        second = s3.list_objects_v2(Bucket="edges", StartAfter="a.b", ContinuationToken=token)
+        self.assertEqual((second["ContinuationToken"], second["StartAfter"]), (token, "a.b"))
+        self.assertEqual([entry["Key"] for entry in second["Contents"]], self.keys[4:])
+        empty = raw.request(daemon, "GET", "/edges", query={"list-type": "2", "continuation-token": "*"})
+        self.assertEqual((empty.status, empty.error()["Code"]), (400, "InvalidArgument"))
+
+    def test_owners_only_where_they_are_asked_for(self):
+        me = s3.list_buckets()["Owner"]
+        for entry in s3.list_objects(Bucket="edges")["Contents"]:
+            self.assertEqual(entry["Owner"], me)
+        for entry in s3.list_objects_v2(Bucket="edges", FetchOwner=True)["Contents"]:
+            self.assertEqual(entry["Owner"], me)
+        for entry in s3.list_objects_v2(Bucket="edges")["Contents"]:
+            self.assertNotIn("Owner", entry)
+        for entry in s3.list_object_versions(Bucket="edges")["Versions"]:
+            self.assertEqual(entry["Owner"], me)
+        upload = s3.create_multipart_upload(Bucket="edges", Key="u")["UploadId"]
+        [listed] = s3.list_multipart_uploads(Bucket="edges")["Uploads"]
+        parts = s3.list_parts(Bucket="edges", Key="u", UploadId=upload)
+        for entry in (listed, parts):
+            self.assertEqual((entry["Owner"], entry["Initiator"]), (me, me))
+        s3.abort_multipart_upload(Bucket="edges", Key="u", UploadId=upload)
+
+    def test_names_are_coded_on_demand(self):
+        page = raw.request(daemon, "GET", "/edges", query={"encoding-type": "url", "prefix": "b+"})
+        self.assertIn(b"<Key>b%2Bc</Key>", page.body)
+        page = raw.request(daemon, "GET", "/edges", query={"list-type": "2", "encoding-type": "url", "prefix": "b+"})
+        self.assertIn(b"<Prefix>b%2B</Prefix>", page.body)
+        wrong = raw.request(daemon, "GET", "/edges", query={"encoding-type": "rot13"})
+        self.assertEqual((wrong.status, wrong.error()["Code"]), (400, "InvalidArgument"))
 
 
 class Restart(Case):

@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use s3s::access::S3AccessContext;
-use s3s::dto::Owner;
+use s3s::dto::{Initiator, Owner};
 use s3s::path::S3Path;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
 use strongroom::store::Bucket;
@@ -116,6 +116,15 @@ impl Principal {
     pub(super) fn source_bucket(&self) -> S3Result<Arc<Bucket>> {
         let ground = self.source.as_ref().ok_or_else(denied)?;
         Ok(Arc::clone(&ground.bucket))
+    }
+
+    /// As listings name the user who began an upload.
+    pub(super) fn initiator(&self, user: &str) -> Initiator {
+        let account = self.users.account(user);
+        Initiator {
+            display_name: Some(account.display_name),
+            id: Some(account.canonical),
+        }
     }
 
     /// The bucket of the request, and its rules.
@@ -285,7 +294,10 @@ impl Access {
             ground.must_be_owned_by(asks.expected_owner(BUCKET_OWNER))?;
             principal.ground = Some(ground);
         }
-        if let Needs::Actions(actions) = needs {
+        if let Needs::Actions(mut actions) = needs {
+            if self.state.settings.compat == Compat::Ceph {
+                operations::as_ceph(&mut actions);
+            }
             match &principal.ground {
                 Some(ground) => {
                     let ground = Arc::clone(ground);
@@ -298,6 +310,10 @@ impl Access {
                     self.require(&mut principal, &asks, &target, &actions, log.as_ref())
                         .await?;
                 }
+                // To who does not sign, ceph shows the buckets that nobody has.
+                None if principal.user.is_none()
+                    && asks.operation == "ListBuckets"
+                    && self.state.settings.compat == Compat::Ceph => {}
                 None => self.require_of_user(&principal, &asks, &actions, None, log.as_ref())?,
             }
             if copies::copies(&asks) {

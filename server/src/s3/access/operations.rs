@@ -166,6 +166,13 @@ pub(super) fn needs(asks: &Asks) -> S3Result<Needs> {
     Ok(Needs::Actions(actions))
 }
 
+/// To ceph, who may write an object may say in the same request who reads it, and its tags.
+pub(super) fn as_ceph(actions: &mut Vec<Action>) {
+    if actions.contains(&Action::PutObject) {
+        actions.retain(|action| !matches!(action, Action::PutObjectAcl | Action::PutObjectTagging));
+    }
+}
+
 /// What a write needs by what its headers ask for.
 pub(super) fn written(asks: &Asks) -> Vec<Action> {
     let mut actions = vec![Action::PutObject];
