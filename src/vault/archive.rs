@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::draft::{PATIENCE, new_blob_id};
-use super::find::{Found, Miss, nothing, place_of};
+use super::find::{Found, Miss, nothing};
 use super::put::{check_facts, finish};
 use super::source::Source;
 use super::{Vault, VaultError, check_key, now_ms};
@@ -30,7 +30,7 @@ impl Vault {
     ) -> Result<Transfer, VaultError> {
         let found = self.find_to_move(bucket, key, which, expected_facts)?;
         self.archive()?;
-        if place_of(&found.view.row).archived {
+        if found.view.row.place().archived {
             return Err(VaultError::Invalid(
                 "the object is in the archive already".to_owned(),
             ));
@@ -51,7 +51,7 @@ impl Vault {
     ) -> Result<Transfer, VaultError> {
         let found = self.find_to_move(bucket, key, which, expected_facts)?;
         self.archive()?;
-        match place_of(&found.view.row) {
+        match found.view.row.place() {
             Place {
                 archived: true,
                 restored: false,

@@ -6,9 +6,7 @@ use std::sync::atomic::Ordering;
 use super::types::OpenRequest;
 use super::{Vault, VaultError, check_key};
 use crate::keys::{BucketKey, Context, DataKeyRecord, KeyError, Mode, Purpose};
-use crate::store::{
-    BlobRef, Bucket, Locator, ObjectRow, ObjectView, Place, StoreError, Version, Which,
-};
+use crate::store::{BlobRef, Bucket, ObjectView, Place, StoreError, Version, Which};
 
 impl Vault {
     /// Looks the version up and tries; what turns out to be gone sends it back to the catalog, at most three times. If
@@ -134,17 +132,6 @@ pub(super) fn nothing(bucket: &Bucket, key: &[u8], which: Which) -> VaultError {
     }
 }
 
-/// Where the bytes of an object are.
-pub(super) fn place_of(row: &ObjectRow) -> Place {
-    Place {
-        archived: row
-            .blobs
-            .iter()
-            .any(|blob| blob.locator == Locator::Archive),
-        restored: !row.restored.is_empty(),
-    }
-}
-
 /// A bucket and the object of it that a request names.
 #[derive(Clone)]
 pub(super) struct Found {
@@ -169,7 +156,7 @@ impl Found {
     /// The blobs that a request reads; `None` while they are in the archive only.
     pub(super) fn readable(&self) -> Option<&[BlobRef]> {
         let row = &self.view.row;
-        match place_of(row) {
+        match row.place() {
             Place { restored: true, .. } => Some(&row.restored),
             Place { archived: true, .. } => None,
             _ => Some(&row.blobs),

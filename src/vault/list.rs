@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::find::place_of;
 use super::kms::root_of;
 use super::types::Stat;
 use super::{Vault, VaultError, check_key};
@@ -220,7 +219,7 @@ impl Vault {
             version: row.version,
             null: row.null,
             kms_root: root_of(&row.kms_key_id),
-            place: place_of(&row),
+            place: row.place(),
             length: row.length,
             modified_ms: row.modified_ms,
             mode,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 use super::draft::PATIENCE;
-use super::find::{Found, Miss, place_of};
+use super::find::{Found, Miss};
 use super::kms::root_of;
 use super::layout::Verified;
 use super::source::Source;
@@ -113,7 +113,7 @@ impl Vault {
                 kms_root: root_of(&row.kms_key_id),
                 encryption_context: row.encryption_context.clone(),
                 parts: verified.parts(),
-                place: place_of(row),
+                place: row.place(),
                 head: verified.head.clone(),
                 attrs,
                 facts: row.facts.clone(),

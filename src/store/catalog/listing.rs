@@ -5,7 +5,6 @@ use std::ops::Bound;
 use crate::id::{BucketId, InstanceId, VersionId};
 
 use super::{ObjectRow, Which};
-use crate::store::Locator;
 
 /// What to list.
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +86,6 @@ impl ListedObject {
 
 impl From<&ObjectRow> for ListedObject {
     fn from(row: &ObjectRow) -> Self {
-        let archived = |blob: &crate::store::BlobRef| blob.locator == Locator::Archive;
         Self {
             key: row.key.clone(),
             instance: row.instance,
@@ -100,10 +98,7 @@ impl From<&ObjectRow> for ListedObject {
             generation: row.generation,
             attrs: row.attrs.clone(),
             facts: row.facts.clone(),
-            place: Place {
-                archived: row.blobs.iter().any(archived),
-                restored: !row.restored.is_empty(),
-            },
+            place: row.place(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the catalog keeps, and how it answers.
 
 use crate::id::{BlobId, BucketId, InstanceId, VersionId};
-use crate::store::{BlobRef, Locator, StoreError, Which};
+use crate::store::{BlobRef, Locator, Place, StoreError, Which};
 
 /// A bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +86,16 @@ impl ObjectRow {
     #[must_use]
     pub fn which(&self) -> Which {
         Which::of(self.version, self.null)
+    }
+
+    /// Where its bytes are.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        let archived = |blob: &BlobRef| blob.locator == Locator::Archive;
+        Place {
+            archived: self.blobs.iter().any(archived),
+            restored: !self.restored.is_empty(),
+        }
     }
 
     /// Whether some of its bytes lie in the catalog.
