@@ -142,7 +142,7 @@ struct Places {
 /// [`commit`](Self::commit), it leaves nothing behind.
 pub struct Transfer {
     vault: Arc<Vault>,
-    found: Found,
+    found: Arc<Found>,
     incarnation: u64,
     to: Locator,
     /// Copied, and durable.
@@ -162,7 +162,7 @@ impl Transfer {
     fn new(vault: &Arc<Vault>, found: Found, to: Locator) -> Self {
         Self {
             vault: Arc::clone(vault),
-            found,
+            found: Arc::new(found),
             incarnation: vault.incarnation(),
             to,
             copied: Vec::new(),

@@ -14,12 +14,12 @@ impl Vault {
     pub(super) fn find<T>(
         &self,
         request: &OpenRequest<'_>,
-        attempt: impl Fn(&Found) -> Result<T, Miss>,
+        attempt: impl Fn(&Arc<Found>) -> Result<T, Miss>,
     ) -> Result<T, VaultError> {
         check_key(request.key)?;
-        let mut gone: Option<(Found, String)> = None;
+        let mut gone: Option<(Arc<Found>, String)> = None;
         for _ in 0..=RETURNS {
-            let found = self.look_up(request.bucket, request.key, request.version)?;
+            let found = Arc::new(self.look_up(request.bucket, request.key, request.version)?);
             let instance = found.view.row.instance;
             if request.instance.is_some_and(|wanted| wanted != instance) {
                 return Err(VaultError::PreconditionFailed);
@@ -133,7 +133,6 @@ pub(super) fn nothing(bucket: &Bucket, key: &[u8], which: Which) -> VaultError {
 }
 
 /// A bucket and the object of it that a request names.
-#[derive(Clone)]
 pub(super) struct Found {
     pub(super) bucket: Bucket,
     pub(super) view: ObjectView,
@@ -153,13 +152,20 @@ impl Found {
         }
     }
 
-    /// The blobs that a request reads; `None` while they are in the archive only.
-    pub(super) fn readable(&self) -> Option<&[BlobRef]> {
-        let row = &self.view.row;
-        match row.place() {
-            Place { restored: true, .. } => Some(&row.restored),
+    /// The copy that a request reads; `None` while it is in the archive only.
+    pub(super) fn readable(&self) -> Option<Bytes> {
+        match self.view.row.place() {
+            Place { restored: true, .. } => Some(Bytes::Restored),
             Place { archived: true, .. } => None,
-            _ => Some(&row.blobs),
+            _ => Some(Bytes::Own),
+        }
+    }
+
+    /// The blobs of a copy.
+    pub(super) fn blobs(&self, bytes: Bytes) -> &[BlobRef] {
+        match bytes {
+            Bytes::Own => &self.view.row.blobs,
+            Bytes::Restored => &self.view.row.restored,
         }
     }
 
@@ -170,6 +176,15 @@ impl Found {
             && before.blobs == now.blobs
             && before.restored == now.restored
     }
+}
+
+/// A copy of the bytes of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bytes {
+    /// Its own, which may be in the archive.
+    Own,
+    /// The one that was restored from there.
+    Restored,
 }
 
 /// Why an attempt to open did not succeed.

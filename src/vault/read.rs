@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 use super::draft::PATIENCE;
-use super::find::{Found, Miss};
+use super::find::{Bytes, Found, Miss};
 use super::kms::root_of;
 use super::layout::Verified;
 use super::source::Source;
@@ -21,7 +21,7 @@ use crate::format::{HEADER_LEN, NamedList, SEGMENT_LEN};
 use crate::keys::{DataKey, KeyError, Mode};
 use crate::object::{BlobOpener, ObjectError};
 use crate::secret::Secret;
-use crate::store::{BlobRef, Bucket, Version};
+use crate::store::{Bucket, Version};
 
 impl Vault {
     /// Opens an object for reading.
@@ -32,25 +32,25 @@ impl Vault {
     /// [`VaultError::WrongCustomerKey`]; [`VaultError::Disabled`] and what else keeps the bucket key from opening;
     /// [`VaultError::Archived`], [`VaultError::Damaged`], [`VaultError::Busy`].
     pub fn open(self: &Arc<Self>, request: OpenRequest<'_>) -> Result<ObjectReader, VaultError> {
-        self.open_blobs(&request, |found| {
-            let blobs = found.readable().ok_or_else(|| VaultError::Archived {
+        self.open_bytes(&request, |found| {
+            let archived = || VaultError::Archived {
                 bucket: found.bucket.name.clone(),
                 key: found.view.row.key.clone(),
-            })?;
-            Ok(blobs.to_vec())
+            };
+            Ok(found.readable().ok_or_else(archived)?)
         })
     }
 
     /// Opens one of the copies of an object, as `choose` says.
-    pub(super) fn open_blobs(
+    pub(super) fn open_bytes(
         self: &Arc<Self>,
         request: &OpenRequest<'_>,
-        choose: impl Fn(&Found) -> Result<Vec<BlobRef>, Miss>,
+        choose: impl Fn(&Found) -> Result<Bytes, Miss>,
     ) -> Result<ObjectReader, VaultError> {
         self.find(request, |found| {
             let opened = self.open_found(request, found)?;
-            let blobs = choose(found)?;
-            let mut reader = ObjectReader::new(self, found, opened, blobs, request.principal);
+            let bytes = choose(found)?;
+            let mut reader = ObjectReader::new(self, found, opened, bytes, request.principal);
             reader.open_first_part()?;
             Ok(reader)
         })
@@ -149,8 +149,8 @@ pub(super) struct Opened {
 /// 64 MiB it looks whether its bucket key may still be used, and ends if not.
 pub struct ObjectReader {
     pub(super) vault: Arc<Vault>,
-    pub(super) found: Found,
-    blobs: Vec<BlobRef>,
+    pub(super) found: Arc<Found>,
+    bytes: Bytes,
     pub(super) opened: Opened,
     pub(super) principal: String,
     part: Option<OpenPart>,
@@ -175,15 +175,15 @@ struct Ahead {
 impl ObjectReader {
     fn new(
         vault: &Arc<Vault>,
-        found: &Found,
+        found: &Arc<Found>,
         opened: Opened,
-        blobs: Vec<BlobRef>,
+        bytes: Bytes,
         principal: &str,
     ) -> Self {
         Self {
             vault: Arc::clone(vault),
-            found: found.clone(),
-            blobs,
+            found: Arc::clone(found),
+            bytes,
             opened,
             principal: principal.to_owned(),
             part: None,
@@ -311,13 +311,16 @@ impl ObjectReader {
             if now.row.instance != row.instance {
                 return Err(VaultError::Changed.into());
             }
-            self.found.view = *now;
-            let row = &self.found.view.row;
-            let blobs = self.found.readable().unwrap_or(&row.blobs);
-            if blobs == self.blobs {
+            // Still named, in whichever place: then it did not move, but is lost.
+            let blobs = self.found.blobs(self.bytes);
+            if now.row.blobs == blobs || now.row.restored == blobs {
                 return Err(Miss::Damaged(what));
             }
-            self.blobs = blobs.to_vec();
+            self.found = Arc::new(Found {
+                bucket: self.found.bucket.clone(),
+                view: *now,
+            });
+            self.bytes = self.found.readable().unwrap_or(Bytes::Own);
         }
         Err(VaultError::Changed.into())
     }
@@ -326,7 +329,9 @@ impl ObjectReader {
         if self.part.as_ref().is_some_and(|part| part.index == index) {
             return Ok(());
         }
-        let blob = &self.blobs[index];
+        // The row was looked up again perhaps: what it says now, nobody has verified.
+        let blob = self.found.blobs(self.bytes).get(index);
+        let blob = blob.ok_or_else(|| Miss::Damaged("its row names too few blobs".to_owned()))?;
         let source = self.vault.source(&self.found, blob)?;
         let header = source.read(0..(HEADER_LEN as u64).min(source.len()))?;
         let entry = &self.opened.verified.manifest.entries[index];

@@ -1,6 +1,7 @@
 //! Where the bytes of a blob come from.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::find::{Found, Miss};
 use super::{Vault, VaultError};
@@ -8,16 +9,23 @@ use crate::store::{BlobReader, BlobRef, BlobStore, Locator};
 
 /// A blob open for reading.
 pub(super) enum Source {
-    Inline(Vec<u8>),
+    /// In the row, at this place among those that are.
+    Inline(Arc<Found>, usize),
     Blob(Box<dyn BlobReader>),
 }
 
 impl Vault {
-    pub(super) fn source(&self, found: &Found, blob: &BlobRef) -> Result<Source, Miss> {
-        match found.view.inline.iter().find(|(id, _)| *id == blob.id) {
-            Some((_, bytes)) => Ok(Source::Inline(bytes.clone())),
-            None => Ok(Source::Blob(self.store_of(&blob.locator)?.open(blob)?)),
+    pub(super) fn source(&self, found: &Arc<Found>, blob: &BlobRef) -> Result<Source, Miss> {
+        let mut inline = found.view.inline.iter();
+        match inline.position(|(id, _)| *id == blob.id) {
+            Some(at) => Ok(Source::Inline(Arc::clone(found), at)),
+            None => self.source_of_blob(blob),
         }
+    }
+
+    /// A blob that is not inline.
+    pub(super) fn source_of_blob(&self, blob: &BlobRef) -> Result<Source, Miss> {
+        Ok(Source::Blob(self.store_of(&blob.locator)?.open(blob)?))
     }
 
     /// The store that keeps what has this locator.
@@ -40,7 +48,7 @@ impl Vault {
 impl Source {
     pub(super) fn len(&self) -> u64 {
         match self {
-            Self::Inline(bytes) => bytes.len() as u64,
+            Self::Inline(found, at) => inline(found, *at).len() as u64,
             Self::Blob(reader) => reader.len(),
         }
     }
@@ -50,9 +58,11 @@ impl Source {
         let short = || Miss::Damaged("its blob ends too early".to_owned());
         let len = usize::try_from(range.end - range.start).map_err(|_| short())?;
         match self {
-            Self::Inline(bytes) => {
+            Self::Inline(found, at) => {
                 let start = usize::try_from(range.start).map_err(|_| short())?;
-                let bytes = bytes.get(start..).and_then(|bytes| bytes.get(..len));
+                let bytes = inline(found, *at)
+                    .get(start..)
+                    .and_then(|bytes| bytes.get(..len));
                 bytes.map(<[u8]>::to_vec).ok_or_else(short)
             }
             Self::Blob(reader) => {
@@ -68,4 +78,8 @@ impl Source {
             }
         }
     }
+}
+
+fn inline(found: &Found, at: usize) -> &[u8] {
+    found.view.inline.get(at).map_or(&[], |(_, bytes)| bytes)
 }

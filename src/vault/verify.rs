@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::find::{Found, Miss};
+use super::find::{Bytes, Found, Miss};
 use super::layout::Verified;
 use super::read::ObjectReader;
 use super::types::{Finding, OpenRequest, VerifyReport};
@@ -146,16 +146,16 @@ impl Vault {
 
     /// Reads each copy of the bytes to its end; returns how many that were.
     fn read_back(self: &Arc<Self>, request: &OpenRequest<'_>) -> Result<u64, VaultError> {
-        let first = self.open_blobs(request, |found| Ok(found.view.row.blobs.clone()))?;
+        let first = self.open_bytes(request, |_| Ok(Bytes::Own))?;
         let read = self.read_to_the_end(first)?;
         let now = self.look_up(request.bucket, request.key, request.version)?;
         if now.view.row.restored.is_empty() {
             return Ok(read);
         }
         let restored =
-            self.open_blobs(request, |found| match found.view.row.restored.as_slice() {
+            self.open_bytes(request, |found| match found.view.row.restored.as_slice() {
                 [] => Err(VaultError::Changed.into()), // it was given up, just now
-                restored => Ok(restored.to_vec()),
+                _ => Ok(Bytes::Restored),
             })?;
         Ok(read + self.read_to_the_end(restored)?)
     }
@@ -177,7 +177,7 @@ impl Vault {
     }
 
     /// All that can be verified without the customer's key.
-    fn verify_customer(&self, found: &Found) -> Result<(), Miss> {
+    fn verify_customer(&self, found: &Arc<Found>) -> Result<(), Miss> {
         let row = &found.view.row;
         if row.mode != Mode::Customer.code() {
             return Err(VaultError::CustomerKeyNotApplicable.into());

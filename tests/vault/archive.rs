@@ -1,10 +1,11 @@
 //! The archive: sealed bytes move there and back, and no key is used.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom::keys::testing::{Fault, SoftMasterKey};
-use strongroom::store::{BlobStore, Locator, ObjectRow};
+use strongroom::store::{BlobRef, BlobStore, Locator, ObjectRow};
 use strongroom::vault::{
     CommitRequest, Protection, Stores, Transfer, Vault, VaultConfig, VaultError, Which,
 };
@@ -75,10 +76,14 @@ impl Scene {
         (count(&self.stores.blobs), count(archive))
     }
 
-    fn damage(&self, place: &str, blob: &strongroom::store::BlobRef) {
+    fn path(&self, place: &str, blob: &BlobRef) -> PathBuf {
         let shard = format!("{:02x}", blob.id.0[8]);
         let path = self.dir.path().join(place).join(shard);
-        let path = path.join(blob.id.to_string());
+        path.join(blob.id.to_string())
+    }
+
+    fn damage(&self, place: &str, blob: &BlobRef) {
+        let path = self.path(place, blob);
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[40] ^= 1; // in the salt: what can be seen without a customer's key
         std::fs::write(&path, bytes).unwrap();
@@ -336,4 +341,28 @@ fn verify_reads_both_copies() {
         get(&scene.vault, "b", b"large").is_ok(),
         "the restored copy is whole"
     );
+}
+
+#[test]
+fn verify_finds_each_lost_blob_of_each_copy() {
+    let scene = Scene::new();
+    fill(&scene);
+    scene.archive(b"parts").unwrap();
+    scene.restore(b"parts").unwrap();
+    let row = scene.row(b"parts");
+    let lost = |place: &str, blobs: &[BlobRef]| {
+        for (number, blob) in blobs.iter().enumerate() {
+            let (path, aside) = (scene.path(place, blob), scene.dir.path().join("aside"));
+            std::fs::rename(&path, &aside).unwrap();
+            let mut found = Vec::new();
+            let report = scene
+                .vault
+                .verify(None, &mut |finding| found.push(finding.key.clone()));
+            assert_eq!(report.unwrap().findings, 1, "part {number} in {place}");
+            assert_eq!(found, [b"parts"], "part {number} in {place}");
+            std::fs::rename(&aside, &path).unwrap();
+        }
+    };
+    lost("archive", &row.blobs);
+    lost("blobs", &row.restored);
 }
