@@ -26,6 +26,7 @@ mod bucket;
 mod budget;
 mod complete;
 mod copy;
+mod debts;
 mod delete;
 mod draft;
 mod error;
@@ -73,6 +74,7 @@ pub use types::{
 pub use upload::{UploadInfo, UploadItem, UploadListing, UploadsRequest};
 
 use budget::Budget;
+use debts::Debts;
 use maintain::{Background, NONE};
 
 /// What a vault keeps to. The defaults are right for a daemon.
@@ -133,8 +135,8 @@ pub struct Vault {
     read_only: RwLock<Option<String>>,
     /// Garbage entries whose keys this vault has shredded, and which are not forgotten yet.
     shredded: Mutex<HashSet<u64>>,
-    /// A shredding failed; the next deletion answers for it.
-    owes_shredding: AtomicBool,
+    /// Shreddings that are under way, or failed.
+    debts: Debts,
     /// A whole sweep was done since the start.
     swept: AtomicBool,
     /// Memory that streams hold between calls.

@@ -81,17 +81,26 @@ impl Vault {
     /// [`VaultError::OutcomeUnknown`] it may be deleted and its key not shredded yet, which the background work does.
     pub fn delete_bucket(&self, name: &str) -> Result<(), VaultError> {
         self.check_writable()?;
-        let deleted = self.stores.catalog.delete_bucket(name, now_ms());
-        let id = deleted.map_err(|error| match error {
-            DeleteBucketError::NotFound => VaultError::NoSuchBucket(name.to_owned()),
-            DeleteBucketError::NotEmpty => VaultError::BucketNotEmpty(name.to_owned()),
-            DeleteBucketError::Store(error) => error.into(),
-        })?;
-        self.shred_deleted_bucket(id).map_err(|error| {
-            VaultError::OutcomeUnknown(format!(
-                "the bucket is deleted, its key is not shredded yet: {error}"
-            ))
-        })
+        let (deleted, answer) = match self.stores.catalog.delete_bucket(name, now_ms()) {
+            Ok(id) => (vec![id], Ok(())),
+            // Deleted by another request, perhaps, which is not done with its key.
+            Err(DeleteBucketError::NotFound) => (
+                self.stores.catalog.deleted_buckets()?,
+                Err(VaultError::NoSuchBucket(name.to_owned())),
+            ),
+            Err(DeleteBucketError::NotEmpty) => {
+                return Err(VaultError::BucketNotEmpty(name.to_owned()));
+            }
+            Err(DeleteBucketError::Store(error)) => return Err(error.into()),
+        };
+        for id in deleted {
+            self.shred_deleted_bucket(id).map_err(|error| {
+                VaultError::OutcomeUnknown(format!(
+                    "the bucket is deleted, its key is not shredded yet: {error}"
+                ))
+            })?;
+        }
+        answer
     }
 
     pub(super) fn shred_deleted_bucket(&self, id: BucketId) -> Result<(), StoreError> {

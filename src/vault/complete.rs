@@ -74,7 +74,11 @@ impl Vault {
             }
             let bucket = self.bucket(request.bucket)?;
             let upload = match self.upload_row(&bucket, request.key, request.upload) {
-                Err(VaultError::NoSuchUpload { .. }) => return self.completed(&bucket, request),
+                Err(VaultError::NoSuchUpload { .. }) => {
+                    // By another request, perhaps, which is not done with what the object replaced.
+                    self.shred_for_others()?;
+                    return self.completed(&bucket, request);
+                }
                 upload => upload?,
             };
             if let Some(committed) = self.try_to_complete(&bucket, upload, request, commit)? {
@@ -145,6 +149,7 @@ impl Vault {
             Err(error) => return Err(error.into()),
         }
         let now_ms = now_ms();
+        let _under_way = self.debts.begin();
         let visible = catalog.commit(Commit {
             bucket: bucket.id,
             incarnation: self.incarnation(),

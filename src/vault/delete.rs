@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::debts::UnderWay;
 use super::{Vault, VaultError, check_key, now_ms};
 use crate::id::{InstanceId, VersionId};
 use crate::store::{
@@ -28,11 +29,12 @@ impl Vault {
         check_key(key)?;
         let bucket = self.bucket(bucket)?;
         let label = VersionId::random()?;
+        let under_way = self.debts.begin();
         let deleted = self
             .stores
             .catalog
             .delete(bucket.id, key, precondition, label, now_ms());
-        self.deleted(deleted, &bucket)
+        self.deleted(deleted, &bucket, under_way)
     }
 
     /// Removes one version, or one delete marker, for good; the newest of the rest is current then. With `judged`, only
@@ -52,14 +54,16 @@ impl Vault {
         check_key(key)?;
         let bucket = self.bucket(bucket)?;
         let catalog = &self.stores.catalog;
+        let under_way = self.debts.begin();
         let deleted = catalog.delete_version(bucket.id, key, which, judged, now_ms());
-        self.deleted(deleted, &bucket)
+        self.deleted(deleted, &bucket, under_way)
     }
 
     fn deleted(
         &self,
         deleted: Result<store::Deleted, CommitError>,
         bucket: &Bucket,
+        under_way: UnderWay<'_>,
     ) -> Result<Deleted, VaultError> {
         let deleted = deleted.map_err(|error| match error {
             CommitError::Precondition | CommitError::Store(StoreError::Stale(_)) => {
@@ -74,13 +78,15 @@ impl Vault {
             .garbage
             .as_ref()
             .and_then(|garbage| garbage.instance);
-        match deleted.garbage {
-            Some(garbage) => self.shred_before_reply(&[garbage])?,
-            // Perhaps deleted by a request whose shredding failed: this one must not say "gone" before it is.
-            None if self.owes_shredding.load(Ordering::Acquire) => {
-                self.shred_garbage()?;
+        match (deleted.garbage, &deleted.marker) {
+            (Some(garbage), _) => self.shred_before_reply(&[garbage])?,
+            // Only another version came on top.
+            (None, Some(marker)) if !marker.null => {}
+            // Perhaps another request deleted it: this one must not say "gone" before it is.
+            (None, _) => {
+                drop(under_way);
+                self.shred_for_others()?;
             }
-            None => {}
         }
         Ok(Deleted {
             instance,
@@ -98,33 +104,44 @@ impl Vault {
             [] => Ok(()),
             instances => self.stores.keys.shred(instances),
         };
-        match shredded {
-            Ok(()) => {
-                self.shredded().extend(garbage.iter().map(|entry| entry.id));
-                Ok(())
-            }
-            Err(error) => {
-                self.owes_shredding.store(true, Ordering::Release);
-                self.counts.unknown.fetch_add(1, Ordering::Relaxed);
-                Err(VaultError::OutcomeUnknown(format!(
-                    "the change took effect, the keys of former instances {instances:?} are not shredded yet: {error}"
-                )))
-            }
+        match &shredded {
+            Ok(()) => self.shredded().extend(garbage.iter().map(|entry| entry.id)),
+            Err(_) => self.debts.owe(),
         }
+        // What failed before may be of the same key: a write that was tried again.
+        let all = shredded.and_then(|()| self.shred_what_is_owed());
+        all.map_err(|error| {
+            self.counts.unknown.fetch_add(1, Ordering::Relaxed);
+            VaultError::OutcomeUnknown(format!(
+                "the change took effect, the keys of former instances are not all shredded yet: {error}"
+            ))
+        })
+    }
+
+    /// Sees to it that what other requests took out of sight before is shredded. For who is about to say that it is gone,
+    /// and holds nothing under way himself.
+    pub(super) fn shred_for_others(&self) -> Result<(), StoreError> {
+        self.debts.wait();
+        self.shred_what_is_owed()
+    }
+
+    fn shred_what_is_owed(&self) -> Result<(), StoreError> {
+        if self.debts.is_owing() {
+            self.shred_garbage()?;
+        }
+        Ok(())
     }
 
     /// Shreds the key records of all garbage that this vault has not shredded yet. Returns how many those were.
     pub(super) fn shred_garbage(&self) -> Result<u64, StoreError> {
-        self.owes_shredding.store(false, Ordering::Release);
+        let owed = self.debts.owed();
         let mut count = 0;
         let mut after = 0;
-        let result = loop {
-            let page = match self.stores.catalog.garbage(after, PAGE) {
-                Ok(page) => page,
-                Err(error) => break Err(error),
-            };
+        loop {
+            let page = self.stores.catalog.garbage(after, PAGE)?;
             let Some(last) = page.last() else {
-                break Ok(count);
+                self.debts.pay(owed);
+                return Ok(count);
             };
             after = last.id;
             let fresh: Vec<&Garbage> = {
@@ -140,19 +157,13 @@ impl Vault {
                 .iter()
                 .filter_map(|garbage| garbage.instance)
                 .collect();
-            if !instances.is_empty()
-                && let Err(error) = self.stores.keys.shred(&instances)
-            {
-                break Err(error);
+            if !instances.is_empty() {
+                self.stores.keys.shred(&instances)?;
             }
             count += instances.len() as u64;
             self.shredded()
                 .extend(fresh.iter().map(|garbage| garbage.id));
-        };
-        if result.is_err() {
-            self.owes_shredding.store(true, Ordering::Release);
         }
-        result
     }
 
     /// Removes the blobs of garbage older than the grace period, and forgets it. All of it must be shredded already.

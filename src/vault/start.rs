@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::budget::Budget;
+use super::debts::Debts;
 use super::maintain::NONE;
 use super::{
     CONTROL_RING, CONTROL_RING_GENERATION, Counts, Stores, Vault, VaultConfig, VaultError, now_ms,
@@ -157,7 +158,7 @@ impl Vault {
             incarnation: AtomicU64::new(NONE),
             read_only: RwLock::new(None),
             shredded: Mutex::new(HashSet::new()),
-            owes_shredding: AtomicBool::new(false),
+            debts: Debts::default(),
             swept: AtomicBool::new(false),
             streams: Budget::new(streams),
             work: Budget::new(config.memory - streams),

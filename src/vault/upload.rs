@@ -119,10 +119,19 @@ impl Vault {
         self.check_writable()?;
         check_key(key)?;
         let bucket = self.bucket(bucket)?;
-        let catalog = &self.stores.catalog;
-        match catalog.abort_upload(bucket.id, key, upload, now_ms()) {
+        let under_way = self.debts.begin();
+        match self
+            .stores
+            .catalog
+            .abort_upload(bucket.id, key, upload, now_ms())
+        {
             Ok(garbage) => self.shred_before_reply(&[garbage]),
-            Err(CommitError::NoSuchUpload) => Err(no_such_upload(&bucket, key, upload)),
+            Err(CommitError::NoSuchUpload) => {
+                // Given up by another request, perhaps, which is not done with its key.
+                drop(under_way);
+                self.shred_for_others()?;
+                Err(no_such_upload(&bucket, key, upload))
+            }
             Err(error) => Err(self.not_committed(error, &bucket).1),
         }
     }

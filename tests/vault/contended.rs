@@ -2,9 +2,7 @@
 
 use std::collections::HashSet;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use strongroom::store::ScanBy;
@@ -13,7 +11,7 @@ use strongroom::vault::{
     Versioning, VersionsRequest, Which,
 };
 
-use crate::held::{Hook, watched};
+use crate::held::{holder, watched};
 use crate::support::*;
 use crate::uploads::{begin, complete, put_part};
 
@@ -126,17 +124,8 @@ fn a_completion_held_at_any_step_does_not_spoil_another() {
     ] {
         let dir = tempfile::tempdir().unwrap();
         let real = stores(dir.path());
-        let armed = Arc::new(AtomicBool::new(false));
-        let (arrive, arrived) = channel();
-        let (go_on, wait) = channel::<()>();
-        let (wait, held) = (Mutex::new(wait), Arc::clone(&armed));
-        let hook: Hook = Arc::new(move |at| {
-            if at == step && held.swap(false, Ordering::SeqCst) {
-                arrive.send(()).unwrap();
-                wait.lock().unwrap().recv().unwrap();
-            }
-        });
-        let slow = Vault::start(watched(&real, &hook), keyring(), configuration("a")).unwrap();
+        let held = holder(step);
+        let slow = Vault::start(watched(&real, &held.hook), keyring(), configuration("a")).unwrap();
         let quick = Vault::start(real, keyring(), configuration("b")).unwrap();
         slow.create_bucket("b", "owner").unwrap();
         let upload = begin(&slow, b"x", Protection::Managed);
@@ -145,12 +134,12 @@ fn a_completion_held_at_any_step_does_not_spoil_another() {
             put_part(&slow, b"x", upload, part, &body).unwrap()
         });
         let (first, second) = std::thread::scope(|scope| {
-            armed.store(true, Ordering::SeqCst);
+            held.arm();
             let first = scope.spawn(|| complete(&slow, b"x", upload, &[&infos[0]]));
-            arrived.recv_timeout(Duration::from_secs(20)).expect(step);
+            held.wait();
             let second = complete(&quick, b"x", upload, &[&infos[1]]).unwrap();
             assert!(get(&quick, "b", b"x").unwrap() == bytes(20, 2), "{step}");
-            go_on.send(()).unwrap();
+            held.let_go();
             (first.join().unwrap().unwrap(), second)
         });
         assert_eq!((first.length, second.length), (20, 20), "{step}");

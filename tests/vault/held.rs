@@ -1,8 +1,10 @@
 //! Stores that tell before and after each of their calls, so that a test can hold a writer between any two steps; and a
 //! catalog that shows another row than it has.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use strongroom::id::{BlobId, BucketId, InstanceId, VersionId};
 use strongroom::store::*;
@@ -30,6 +32,49 @@ pub fn watched(stores: &Stores, hook: &Hook) -> Stores {
             inner: stores.catalog.clone(),
             hook: hook.clone(),
         }),
+    }
+}
+
+/// A hook that holds the first thread that comes to a step once it is armed, until it is let go.
+pub struct Holder {
+    pub hook: Hook,
+    armed: Arc<AtomicBool>,
+    arrived: Receiver<()>,
+    go_on: Sender<()>,
+}
+
+pub fn holder(step: &str) -> Holder {
+    let (arrive, arrived) = channel();
+    let (go_on, wait) = channel();
+    let armed = Arc::new(AtomicBool::new(false));
+    let (step, held, wait) = (step.to_owned(), armed.clone(), Mutex::new(wait));
+    let hook: Hook = Arc::new(move |at| {
+        if at == step && held.swap(false, Ordering::SeqCst) {
+            arrive.send(()).unwrap();
+            wait.lock().unwrap().recv().unwrap();
+        }
+    });
+    Holder {
+        hook,
+        armed,
+        arrived,
+        go_on,
+    }
+}
+
+impl Holder {
+    pub fn arm(&self) {
+        self.armed.store(true, Ordering::SeqCst);
+    }
+
+    /// Until a thread is held.
+    pub fn wait(&self) {
+        let arrived = self.arrived.recv_timeout(Duration::from_secs(20));
+        arrived.expect("the step is reached");
+    }
+
+    pub fn let_go(&self) {
+        self.go_on.send(()).unwrap();
     }
 }
 
@@ -93,6 +138,11 @@ impl Keys {
         (self.hook)("after shred");
         result
     }
+
+    fn shred_bucket(&self, bucket: BucketId) -> Result<(), StoreError> {
+        (self.hook)("before shred_bucket");
+        self.inner.shred_bucket(bucket)
+    }
 }
 
 /// A key store that cannot shred while it is `broken`.
@@ -109,6 +159,13 @@ impl Unshredding {
             return Err(StoreError::Unavailable("broken by the test".to_owned()));
         }
         self.inner.shred(instances)
+    }
+
+    fn shred_bucket(&self, bucket: BucketId) -> Result<(), StoreError> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("broken by the test".to_owned()));
+        }
+        self.inner.shred_bucket(bucket)
     }
 }
 
@@ -185,6 +242,9 @@ macro_rules! keys {
             fn shred(&self, instances: &[InstanceId]) -> Result<(), StoreError> {
                 <$kind>::shred(self, instances)
             }
+            fn shred_bucket(&self, bucket: BucketId) -> Result<(), StoreError> {
+                <$kind>::shred_bucket(self, bucket)
+            }
     pass! {
         fn check(&self) -> Result<(), StoreError>;
         fn identity(&self) -> Result<StoreIdentity, StoreError>;
@@ -196,7 +256,6 @@ macro_rules! keys {
         fn insert_bucket_key(&self, bucket: BucketId, generation: u32, record: &[u8]) -> Result<(), StoreError>;
         fn replace_bucket_key(&self, bucket: BucketId, generation: u32, expected: &[u8], new: &[u8]) -> Result<(), StoreError>;
         fn bucket_keys(&self, after: Option<(BucketId, u32)>, limit: usize) -> Result<Vec<(BucketId, u32, Vec<u8>)>, StoreError>;
-        fn shred_bucket(&self, bucket: BucketId) -> Result<(), StoreError>;
         fn put_master(&self, expected: Option<&MasterRow>, new: MasterRow) -> Result<(), StoreError>;
         fn scan(&self, by: ScanBy, after: Option<InstanceId>, limit: usize) -> Result<Vec<KeyRow>, StoreError>;
     }

@@ -7,6 +7,7 @@ mod support;
 mod archive;
 mod contended;
 mod damage;
+mod gone;
 mod group;
 mod held;
 mod history;

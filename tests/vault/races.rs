@@ -3,14 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use strongroom::store::{Locator, ScanBy};
 use strongroom::vault::{Precondition, Protection, Stores, Vault, VaultConfig, VaultError};
 
-use crate::held::{Hook, watched};
+use crate::held::{Hook, holder, watched};
 use crate::support::*;
 
 const SMALL: usize = 700;
@@ -47,53 +46,24 @@ fn prepare(vault: &Arc<Vault>) {
     put(vault, "b", b"x", &bytes(SMALL, 1)).unwrap();
 }
 
-/// A hook that holds the first thread that comes to `step` until it is told to go on.
-struct Holder {
-    hook: Hook,
-    arrived: Receiver<()>,
-    go_on: Sender<()>,
-}
-
-fn holder(step: &str, armed: &Arc<AtomicBool>) -> Holder {
-    let (arrive, arrived) = channel();
-    let (go_on, wait) = channel();
-    let (step, armed) = (step.to_owned(), Arc::clone(armed));
-    let wait = Mutex::new(wait);
-    let hook: Hook = Arc::new(move |at| {
-        if at == step && armed.swap(false, Ordering::SeqCst) {
-            arrive.send(()).unwrap();
-            wait.lock().unwrap().recv().unwrap();
-        }
-    });
-    Holder {
-        hook,
-        arrived,
-        go_on,
-    }
-}
-
 /// Holds a write at one step; lets its lease run out and another vault sweep, twice; lets it go on.
 fn held_at(step: &str, size: usize) -> Result<(), String> {
     let dir = tempfile::tempdir().unwrap();
     let real = stores(dir.path());
-    let armed = Arc::new(AtomicBool::new(false));
-    let holder = holder(step, &armed);
+    let holder = holder(step);
     let writer = Vault::start(watched(&real, &holder.hook), keyring(), quick("a")).unwrap();
     prepare(&writer);
     let sweeper = Vault::start(real.clone(), keyring(), quick("b")).unwrap();
     let body = bytes(size, 2);
     let result = std::thread::scope(|scope| {
-        armed.store(true, Ordering::SeqCst);
+        holder.arm();
         let write = scope.spawn(|| put(&writer, "b", b"x", &body));
-        holder
-            .arrived
-            .recv_timeout(Duration::from_secs(20))
-            .expect("the step is reached");
+        holder.wait();
         std::thread::sleep(config().lease + Duration::from_millis(10));
         for _ in 0..2 {
             sweeper.maintain().unwrap();
         }
-        holder.go_on.send(()).unwrap();
+        holder.let_go();
         write.join().unwrap()
     });
     let expected = match &result {
@@ -313,20 +283,16 @@ fn a_bucket_made_by_a_writer_held_for_longer_than_its_lease_is_usable_or_not_the
     ] {
         let dir = tempfile::tempdir().unwrap();
         let real = stores(dir.path());
-        let armed = Arc::new(AtomicBool::new(false));
-        let holder = holder(step, &armed);
+        let holder = holder(step);
         let writer = Vault::start(watched(&real, &holder.hook), keyring(), quick("a")).unwrap();
         let sweeper = Vault::start(real.clone(), keyring(), quick("b")).unwrap();
         let result = std::thread::scope(|scope| {
-            armed.store(true, Ordering::SeqCst);
+            holder.arm();
             let make = scope.spawn(|| writer.create_bucket("b", "owner"));
-            holder
-                .arrived
-                .recv_timeout(Duration::from_secs(20))
-                .unwrap();
+            holder.wait();
             std::thread::sleep(config().lease + Duration::from_millis(10));
             sweeper.maintain().unwrap();
-            holder.go_on.send(()).unwrap();
+            holder.let_go();
             make.join().unwrap()
         });
         match result {

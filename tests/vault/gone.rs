@@ -1,0 +1,178 @@
+//! Nobody is told that something is gone before its key is: neither who took it out of sight, nor who asks again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use strongroom::id::InstanceId;
+use strongroom::vault::{Precondition, Protection, Stores, Vault, VaultError, Versioning};
+
+use crate::held::{Unshredding, holder, watched};
+use crate::support::*;
+use crate::uploads::{begin, complete, put_part};
+
+/// A vault whose key store can be kept from shredding.
+struct Scene {
+    _dir: tempfile::TempDir,
+    keys: Arc<Unshredding>,
+    vault: Arc<Vault>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let real = stores(dir.path());
+        let keys = Arc::new(Unshredding {
+            inner: real.keys.clone(),
+            broken: AtomicBool::new(false),
+        });
+        let stores = Stores {
+            keys: keys.clone(),
+            ..real
+        };
+        let vault = Vault::start(stores, keyring(), Default::default()).unwrap();
+        vault.create_bucket("b", "owner").unwrap();
+        Self {
+            _dir: dir,
+            keys,
+            vault,
+        }
+    }
+
+    fn has_key(&self, instance: InstanceId) -> bool {
+        self.keys.inner.fetch(instance).unwrap().record.is_some()
+    }
+
+    /// Asks three times, the first two of them while nothing can be shredded.
+    fn ask<T>(
+        &self,
+        of: InstanceId,
+        ask: impl Fn() -> Result<T, VaultError>,
+    ) -> Result<T, VaultError> {
+        self.keys.broken.store(true, Ordering::SeqCst);
+        let first = ask().map(drop);
+        assert!(
+            matches!(first, Err(VaultError::OutcomeUnknown(_))),
+            "{first:?}"
+        );
+        let again = ask().map(drop);
+        let told = matches!(
+            again,
+            Err(VaultError::OutcomeUnknown(_) | VaultError::Unavailable(_))
+        );
+        assert!(told, "{again:?}");
+        assert!(self.has_key(of));
+        self.keys.broken.store(false, Ordering::SeqCst);
+        let answer = ask();
+        assert!(!self.has_key(of), "its key is shredded by now");
+        answer
+    }
+}
+
+#[test]
+fn a_write_tried_again_ends_after_the_key_of_what_the_first_try_replaced() {
+    let scene = Scene::new();
+    let old = put(&scene.vault, "b", b"x", b"old").unwrap().instance;
+    scene
+        .ask(old, || put(&scene.vault, "b", b"x", b"new"))
+        .unwrap();
+}
+
+#[test]
+fn a_deletion_tried_again_ends_after_the_key_of_what_the_first_try_deleted() {
+    for versioning in [None, Some(Versioning::Enabled), Some(Versioning::Suspended)] {
+        let scene = Scene::new();
+        let old = put(&scene.vault, "b", b"x", b"old").unwrap();
+        if let Some(versioning) = versioning {
+            let bucket = scene.vault.bucket("b").unwrap();
+            scene.vault.set_versioning(&bucket, versioning).unwrap();
+        }
+        let which = strongroom::vault::Which::Null;
+        let deleted = scene.ask(old.instance, || match versioning {
+            Some(Versioning::Enabled) => scene.vault.delete_version("b", b"x", which, None),
+            _ => scene.vault.delete("b", b"x", Precondition::None),
+        });
+        deleted.unwrap();
+    }
+}
+
+#[test]
+fn a_completion_tried_again_ends_after_the_key_of_what_the_first_try_replaced() {
+    let scene = Scene::new();
+    let old = put(&scene.vault, "b", b"x", b"old").unwrap().instance;
+    let upload = begin(&scene.vault, b"x", Protection::Managed);
+    let info = put_part(&scene.vault, b"x", upload, 1, b"new").unwrap();
+    let completed = scene.ask(old, || complete(&scene.vault, b"x", upload, &[&info]));
+    assert_eq!(completed.unwrap().instance, upload);
+}
+
+#[test]
+fn an_abort_tried_again_ends_after_the_key_of_the_upload() {
+    let scene = Scene::new();
+    let upload = begin(&scene.vault, b"x", Protection::Managed);
+    let aborted = scene.ask(upload, || scene.vault.abort_upload("b", b"x", upload));
+    assert!(matches!(aborted, Err(VaultError::NoSuchUpload { .. })));
+}
+
+#[test]
+fn a_deletion_of_a_bucket_tried_again_ends_after_its_key() {
+    let scene = Scene::new();
+    let bucket = scene.vault.bucket("b").unwrap();
+    scene.keys.broken.store(true, Ordering::SeqCst);
+    for _ in 0..2 {
+        let deleted = scene.vault.delete_bucket("b");
+        assert!(
+            matches!(deleted, Err(VaultError::OutcomeUnknown(_))),
+            "{deleted:?}"
+        );
+    }
+    scene.keys.broken.store(false, Ordering::SeqCst);
+    let deleted = scene.vault.delete_bucket("b");
+    assert!(
+        matches!(deleted, Err(VaultError::NoSuchBucket(_))),
+        "{deleted:?}"
+    );
+    let view = scene.keys.inner.fetch_bucket(bucket.id, bucket.generation);
+    assert!(view.unwrap().tombstone);
+}
+
+/// The first request is held when the object is out of sight and its key is there still.
+#[test]
+fn who_finds_nothing_waits_for_whoever_is_deleting_it() {
+    type Ask = fn(&Arc<Vault>, InstanceId) -> Result<(), VaultError>;
+    let delete: Ask = |vault, _| vault.delete("b", b"x", Precondition::None).map(drop);
+    let abort: Ask = |vault, upload| match vault.abort_upload("b", b"y", upload) {
+        Err(VaultError::NoSuchUpload { .. }) => Ok(()),
+        answer => answer,
+    };
+    for (what, ask) in [("delete", delete), ("abort", abort)] {
+        let dir = tempfile::tempdir().unwrap();
+        let real = stores(dir.path());
+        let held = holder("before shred");
+        let vault =
+            Vault::start(watched(&real, &held.hook), keyring(), Default::default()).unwrap();
+        vault.create_bucket("b", "owner").unwrap();
+        let mut gone = put(&vault, "b", b"x", b"1").unwrap().instance;
+        let upload = begin(&vault, b"y", Protection::Managed);
+        if what == "abort" {
+            gone = upload;
+        }
+        std::thread::scope(|scope| {
+            held.arm();
+            let first = scope.spawn(|| ask(&vault, upload));
+            held.wait();
+            let second = scope.spawn(|| {
+                ask(&vault, upload).unwrap();
+                real.keys.fetch(gone).unwrap()
+            });
+            // Somebody else's deletion does not wait.
+            vault
+                .delete("b", b"nothing", Precondition::Present)
+                .unwrap_err();
+            std::thread::sleep(Duration::from_millis(100));
+            held.let_go();
+            first.join().unwrap().unwrap();
+            assert!(second.join().unwrap().tombstone, "{what}: told too early");
+        });
+    }
+}
