@@ -19,8 +19,19 @@ pub(super) struct Found {
     pub(super) kept: Kept,
     /// Its row is in `objects`.
     live: bool,
-    /// It is the newest of its key.
-    is_current: bool,
+    /// Whether it is the newest of its key, as far as finding it told.
+    is_current: Option<bool>,
+}
+
+impl Found {
+    /// Whether it is the newest of its key.
+    fn is_current(&self, db: &Connection, bucket: u64) -> Result<bool, StoreError> {
+        if let Some(is_current) = self.is_current {
+            return Ok(is_current);
+        }
+        let newest = history::newest(db, bucket, self.kept.key())?;
+        Ok(newest.is_some_and(|newest| newest.number == self.kept.number))
+    }
 }
 
 /// A version of a key, wherever it is.
@@ -31,7 +42,12 @@ pub(super) fn find(
     which: Which,
 ) -> Result<Option<Found>, StoreError> {
     let current = objects::find(db, bucket, key)?;
-    let live = current.is_some();
+    // A row in `objects` is newer than all history.
+    let is_current = match which {
+        _ if current.is_some() => Some(false),
+        Which::Current => Some(true),
+        Which::Null | Which::Label(_) => None,
+    };
     if let Some((number, object)) = current
         && (which == Which::Current || which == object.which())
     {
@@ -41,15 +57,11 @@ pub(super) fn find(
                 entry: VersionEntry::Object(object),
             },
             live: true,
-            is_current: true,
+            is_current: Some(true),
         }));
     }
-    let Some(kept) = history::find(db, bucket, key, which)? else {
-        return Ok(None);
-    };
-    let newest = history::newest(db, bucket, key)?;
-    let is_current = !live && newest.is_some_and(|newest| newest.number == kept.number);
-    Ok(Some(Found {
+    let kept = history::find(db, bucket, key, which)?;
+    Ok(kept.map(|kept| Found {
         kept,
         live: false,
         is_current,
@@ -78,6 +90,7 @@ pub(super) fn view(
     let Some(found) = find(db, bucket, key, which)? else {
         return Ok(None);
     };
+    let is_current = found.is_current(db, bucket)?;
     let version = match found.kept.entry {
         VersionEntry::Object(object) => Version::Object(Box::new(objects::complete(
             db,
@@ -88,7 +101,7 @@ pub(super) fn view(
         VersionEntry::Marker(marker) => Version::Marker(marker),
     };
     Ok(Some(VersionView {
-        is_current: found.is_current,
+        is_current,
         version,
     }))
 }
@@ -130,11 +143,8 @@ pub(super) fn delete(
     let Some(found) = find(db, bucket, key, which)? else {
         return Ok(Deleted::default());
     };
-    let Found {
-        kept,
-        live,
-        is_current,
-    } = found;
+    let is_current = found.is_current(db, bucket)?;
+    let Found { kept, live, .. } = found;
     if let Some(judged) = judged {
         match &kept.entry {
             VersionEntry::Object(object) => judged.check(object.version, Some(&object.facts))?,
