@@ -264,17 +264,10 @@ impl PutStream {
                 written.and(inserted)
             }),
         };
-        done.map_err(|error| self.not_durable(error, blob))
-    }
-
-    /// Before step 3 nobody can have seen the object, whatever became of the record: to the caller, it is not there.
-    fn not_durable(&self, error: StoreError, blob: &BlobRef) -> VaultError {
-        self.take_back(blob);
-        match error {
-            StoreError::OutcomeUnknown(text) => VaultError::Unavailable(text),
-            StoreError::Exists(_) => VaultError::LeaseLost, // the sweeper shredded the record's id
-            error => error.into(),
-        }
+        done.map_err(|error| {
+            self.take_back(blob);
+            not_recorded(error)
+        })
     }
 
     fn not_visible(&self, error: CommitError, blob: &BlobRef) -> VaultError {
@@ -313,6 +306,16 @@ impl Vault {
             }
         };
         (true, answer)
+    }
+}
+
+/// What it means to the caller that a key record, or what goes with it, is not durable. Nothing names it yet: whatever
+/// became of it, nothing happened.
+pub(super) fn not_recorded(error: StoreError) -> VaultError {
+    match error {
+        StoreError::OutcomeUnknown(text) => VaultError::Unavailable(text),
+        StoreError::Exists(_) => VaultError::LeaseLost, // the sweeper shredded the record's id
+        error => error.into(),
     }
 }
 

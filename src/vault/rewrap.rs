@@ -6,6 +6,7 @@
 use super::find::{Found, Miss};
 use super::part_attrs;
 use super::protect::Binding;
+use super::put::not_recorded;
 use super::read::Opened;
 use super::types::{OpenRequest, Protection, Rewrapped};
 use super::{Vault, VaultError, now_ms};
@@ -76,10 +77,7 @@ impl Vault {
         });
         durable.map_err(|error| {
             take_back();
-            match error {
-                StoreError::OutcomeUnknown(text) => VaultError::Unavailable(text),
-                error => error.into(),
-            }
+            not_recorded(error)
         })?;
         let replaced = self.stores.catalog.replace_instance(Replacement {
             bucket: found.bucket.id,

@@ -8,12 +8,12 @@ use std::ops::Bound;
 
 use super::kms::root_of;
 use super::protect::Binding;
-use super::put::{check_facts, with_created};
+use super::put::{check_facts, not_recorded, with_created};
 use super::types::PutRequest;
 use super::{Vault, VaultError, check_key, now_ms};
 use crate::id::{InstanceId, RootId};
 use crate::keys::{Mode, RecordState};
-use crate::store::{self, Bucket, CommitError, NewKeyRecord, StoreError, Upload, UploadsQuery};
+use crate::store::{self, Bucket, CommitError, NewKeyRecord, Upload, UploadsQuery};
 
 impl Vault {
     /// Begins an upload: what [`Vault::put`] takes, and what completing it will need to know, opaque to the vault.
@@ -59,10 +59,7 @@ impl Vault {
         let take_back = || drop(self.stores.keys.shred(&[instance]));
         durable.map_err(|error| {
             take_back();
-            match error {
-                StoreError::OutcomeUnknown(text) => VaultError::Unavailable(text),
-                error => error.into(),
-            }
+            not_recorded(error)
         })?;
         let upload = Upload {
             bucket: bucket.id,
