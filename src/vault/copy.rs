@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use super::put::PutStream;
 use super::read::ObjectReader;
 use super::types::{CommitRequest, Committed, OpenRequest, PutRequest};
@@ -19,14 +17,7 @@ impl PutStream {
         source: &mut ObjectReader,
         offset: u64,
     ) -> Result<usize, VaultError> {
-        let left = source.info().length.saturating_sub(offset);
-        let len = self
-            .batch()
-            .min(usize::try_from(left).unwrap_or(usize::MAX));
-        let mut plain = Zeroizing::new(vec![0; len]);
-        let read = source.read_at(offset, &mut plain)?;
-        self.write(&plain[..read])?;
-        Ok(read)
+        self.draft.write_from(source, offset..u64::MAX)
     }
 }
 

@@ -1,9 +1,13 @@
 //! One blob being sealed and written: what a write of an object and of a part of one have in common.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::budget::Permit;
+use super::read::ObjectReader;
 use super::{Vault, VaultError};
 use crate::format::{SEGMENT_LEN, Suite};
 use crate::id::BlobId;
@@ -83,6 +87,20 @@ impl Draft {
             Err(_) => self.blob = None,
         }
         done
+    }
+
+    /// Takes the first batch of a range of `source` in; returns how many bytes that was, 0 for an empty range.
+    pub(super) fn write_from(
+        &mut self,
+        source: &mut ObjectReader,
+        range: Range<u64>,
+    ) -> Result<usize, VaultError> {
+        let end = range.end.min(source.info().length);
+        let left = usize::try_from(end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+        let mut plain = Zeroizing::new(vec![0; self.vault.config.batch.min(left)]);
+        let read = source.read_at(range.start, &mut plain)?;
+        self.write(&plain[..read])?;
+        Ok(read)
     }
 
     fn write_batch(&mut self, sealer: &mut BlobSealer, batch: &[u8]) -> Result<(), VaultError> {

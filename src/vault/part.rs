@@ -3,8 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use super::draft::Draft;
 use super::list::AttributeKeys;
 use super::protect::Binding;
@@ -228,12 +226,7 @@ impl PartStream {
         source: &mut ObjectReader,
         range: Range<u64>,
     ) -> Result<usize, VaultError> {
-        let end = range.end.min(source.info().length);
-        let left = usize::try_from(end.saturating_sub(range.start)).unwrap_or(usize::MAX);
-        let mut plain = Zeroizing::new(vec![0; self.vault.config.batch.min(left)]);
-        let read = source.read_at(range.start, &mut plain)?;
-        self.write(&plain[..read])?;
-        Ok(read)
+        self.draft.write_from(source, range)
     }
 
     /// Ends the part, makes it durable, and a part of the upload; one of the same number is gone then.

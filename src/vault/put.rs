@@ -76,7 +76,7 @@ pub struct PutStream {
     facts: Vec<u8>,
     instance: InstanceId,
     data_key: DataKey,
-    draft: Draft,
+    pub(super) draft: Draft,
 }
 
 impl PutStream {
@@ -96,11 +96,6 @@ impl PutStream {
     #[cfg(test)]
     pub(super) fn data_key(&self) -> &DataKey {
         &self.data_key
-    }
-
-    /// How much is sealed in one go.
-    pub(super) fn batch(&self) -> usize {
-        self.vault.config.batch
     }
 
     /// Takes plaintext in. Long pieces are sealed batch by batch, on all cores.
