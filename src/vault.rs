@@ -41,6 +41,7 @@ mod plaintext;
 mod protect;
 mod put;
 mod read;
+mod reading;
 mod rewrap;
 mod rights;
 mod source;
@@ -76,6 +77,7 @@ pub use upload::{UploadInfo, UploadItem, UploadListing, UploadsRequest};
 use budget::Budget;
 use debts::Debts;
 use maintain::{Background, NONE};
+use reading::Reading;
 
 /// What a vault keeps to. The defaults are right for a daemon.
 #[derive(Debug, Clone)]
@@ -84,8 +86,8 @@ pub struct VaultConfig {
     pub node: String,
     /// Blobs of up to this many sealed bytes go into the catalog row: 16 KiB. Larger ones into the blob store.
     pub inline_limit: usize,
-    /// How long the blobs of what was deleted or replaced are kept for readers that are at it: 60 seconds. Their keys
-    /// are shredded at once.
+    /// How long the blobs of what was deleted or replaced are kept for readers in other processes: 60 seconds. They are
+    /// kept for this vault's own readers as long as these need them. Their keys are shredded at once.
     pub delete_grace: Duration,
     /// How long a writer that is not heard of counts as alive: 60 seconds.
     pub lease: Duration,
@@ -137,6 +139,8 @@ pub struct Vault {
     shredded: Mutex<HashSet<u64>>,
     /// Shreddings that are under way, or failed.
     debts: Debts,
+    /// What readers have still to come to.
+    reading: Arc<Reading>,
     /// A whole sweep was done since the start.
     swept: AtomicBool,
     /// Memory that streams hold between calls.

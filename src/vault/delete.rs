@@ -166,7 +166,8 @@ impl Vault {
         }
     }
 
-    /// Removes the blobs of garbage older than the grace period, and forgets it. All of it must be shredded already.
+    /// Removes the blobs of garbage older than the grace period that no reader needs, and forgets it. All of it must be
+    /// shredded already.
     pub(super) fn remove_garbage(&self, now_ms: u64) -> Result<u64, StoreError> {
         let grace = u64::try_from(self.config.delete_grace.as_millis()).unwrap_or(u64::MAX);
         let mut count = 0;
@@ -183,6 +184,9 @@ impl Vault {
                 if !due || !self.shredded().contains(&garbage.id) {
                     continue;
                 }
+                let Some(_removal) = self.reading.remove(&garbage.blobs) else {
+                    continue;
+                };
                 if self.remove_blobs(&garbage.blobs)? {
                     done.push(garbage.id);
                 }

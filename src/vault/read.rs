@@ -14,6 +14,7 @@ use super::draft::PATIENCE;
 use super::find::{Bytes, Found, Miss};
 use super::kms::root_of;
 use super::layout::Verified;
+use super::reading::Pin;
 use super::source::Source;
 use super::types::{ObjectInfo, OpenRequest};
 use super::{Vault, VaultError};
@@ -50,7 +51,7 @@ impl Vault {
         self.find(request, |found| {
             let opened = self.open_found(request, found)?;
             let bytes = choose(found)?;
-            let mut reader = ObjectReader::new(self, found, opened, bytes, request.principal);
+            let mut reader = ObjectReader::new(self, found, opened, bytes, request.principal)?;
             reader.open_first_part()?;
             Ok(reader)
         })
@@ -145,12 +146,15 @@ pub(super) struct Opened {
 
 /// An object being read. Each call is bounded work, at most one batch, and never waits for a network.
 ///
-/// It stays with its instance: an object that is replaced or deleted meanwhile is read to its end. Every 5 seconds or
-/// 64 MiB it looks whether its bucket key may still be used, and ends if not.
+/// It stays with its instance: an object that is replaced or deleted meanwhile is read to its end. What was written in
+/// parts and deleted by another vault over the same stores is there for the grace period: a part that is come to later
+/// is [`VaultError::Changed`]. Every 5 seconds or 64 MiB it looks whether its bucket key may still be used, and ends if
+/// not.
 pub struct ObjectReader {
     pub(super) vault: Arc<Vault>,
     pub(super) found: Arc<Found>,
     bytes: Bytes,
+    pin: Option<Pin>,
     pub(super) opened: Opened,
     pub(super) principal: String,
     part: Option<OpenPart>,
@@ -179,18 +183,19 @@ impl ObjectReader {
         opened: Opened,
         bytes: Bytes,
         principal: &str,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, Miss> {
+        Ok(Self {
             vault: Arc::clone(vault),
             found: Arc::clone(found),
             bytes,
+            pin: vault.reading.pin(found.blobs(bytes))?,
             opened,
             principal: principal.to_owned(),
             part: None,
             ahead: Ahead::default(),
             checked: Instant::now(),
             since_check: 0,
-        }
+        })
     }
 
     /// What is known of the object.
@@ -210,7 +215,7 @@ impl ObjectReader {
     ///
     /// # Errors
     /// [`VaultError::Damaged`], [`VaultError::Disabled`] and [`VaultError::Shredded`] where that happened since,
-    /// [`VaultError::Unavailable`], [`VaultError::Busy`]. Nothing of `buf` is plaintext then.
+    /// [`VaultError::Changed`], [`VaultError::Unavailable`], [`VaultError::Busy`]. Nothing of `buf` is plaintext then.
     pub fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<usize, VaultError> {
         if offset >= self.opened.info.length || buf.is_empty() {
             return Ok(0);
@@ -321,6 +326,9 @@ impl ObjectReader {
                 view: *now,
             });
             self.bytes = self.found.readable().unwrap_or(Bytes::Own);
+            let pinned = self.vault.reading.pin(self.found.blobs(self.bytes));
+            // If it moves again, the next turn sees it.
+            drop(std::mem::replace(&mut self.pin, pinned.ok().flatten()));
         }
         Err(VaultError::Changed.into())
     }

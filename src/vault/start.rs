@@ -159,6 +159,7 @@ impl Vault {
             read_only: RwLock::new(None),
             shredded: Mutex::new(HashSet::new()),
             debts: Debts::default(),
+            reading: Arc::default(),
             swept: AtomicBool::new(false),
             streams: Budget::new(streams),
             work: Budget::new(config.memory - streams),

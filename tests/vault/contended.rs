@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use strongroom::store::ScanBy;
 use strongroom::vault::{
-    OpenRequest, Precondition, Protection, Stores, Vault, VaultConfig, VaultError, VersionItem,
-    Versioning, VersionsRequest, Which,
+    ObjectReader, OpenRequest, Precondition, Protection, Stores, Vault, VaultConfig, VaultError,
+    VersionItem, Versioning, VersionsRequest, Which,
 };
 
 use crate::held::{holder, watched};
@@ -223,26 +223,64 @@ fn writers_of_one_key_each_add_a_version() {
     }
 }
 
-#[test]
-fn who_reads_an_object_of_parts_reads_it_to_its_end_although_it_is_deleted() {
-    let dir = tempfile::tempdir().unwrap();
-    let vault = vault(dir.path());
-    vault.create_bucket("b", "owner").unwrap();
-    let upload = begin(&vault, b"x", Protection::Managed);
+/// An object "x" of three parts, and what is in it.
+fn in_parts(vault: &Arc<Vault>) -> Vec<u8> {
+    let upload = begin(vault, b"x", Protection::Managed);
     let bodies = [bytes(70_000, 1), bytes(70_000, 2), bytes(70_000, 3)];
     let infos: Vec<_> = (1..)
         .zip(&bodies)
-        .map(|(part, body)| put_part(&vault, b"x", upload, part, body).unwrap())
+        .map(|(part, body)| put_part(vault, b"x", upload, part, body).unwrap())
         .collect();
-    complete(&vault, b"x", upload, &infos.iter().collect::<Vec<_>>()).unwrap();
-    let mut reader = vault.open(open("b", b"x")).unwrap();
-    let mut body = vec![0; 210_000];
-    let mut at = reader.read_at(0, &mut body[..100]).unwrap();
+    complete(vault, b"x", upload, &infos.iter().collect::<Vec<_>>()).unwrap();
+    bodies.concat()
+}
+
+fn read_on(reader: &mut ObjectReader, mut at: usize) -> Result<Vec<u8>, VaultError> {
+    let mut body = vec![0; usize::try_from(reader.info().length).unwrap() - at];
+    let from = at;
+    while at - from < body.len() {
+        at += reader.read_at(at as u64, &mut body[at - from..])?;
+    }
+    Ok(body)
+}
+
+#[test]
+fn who_reads_an_object_of_parts_reads_it_to_its_end_although_it_is_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = stores(dir.path());
+    let vault = Vault::start(stores.clone(), keyring(), configuration("a")).unwrap();
+    vault.create_bucket("b", "owner").unwrap();
+    let whole = in_parts(&vault);
+    let mut readers = [(); 2].map(|()| vault.open(open("b", b"x")).unwrap());
+    for reader in &mut readers {
+        reader.read_at(0, &mut [0; 100]).unwrap();
+    }
     put(&vault, "b", b"x", b"newer").unwrap();
     vault.delete("b", b"x", Precondition::None).unwrap();
-    vault.maintain().unwrap();
-    while at < body.len() {
-        at += reader.read_at(at as u64, &mut body[at..]).unwrap();
+    for mut reader in readers {
+        vault.maintain().unwrap();
+        assert_eq!(blobs(&stores), 3, "the grace is over, a reader is not");
+        assert!(read_on(&mut reader, 100).unwrap() == whole[100..]);
     }
-    assert!(body == bodies.concat());
+    vault.maintain().unwrap();
+    assert_eq!(blobs(&stores), 0);
+}
+
+#[test]
+fn who_reads_beside_the_vault_that_deletes_is_told_that_the_object_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (stores, [vault, _]) = two(dir.path());
+    let reading = Vault::start_to_read(stores.clone(), keyring(), configuration("r")).unwrap();
+    let whole = in_parts(&vault);
+    let mut reader = reading.open(open("b", b"x")).unwrap();
+    reader.read_at(0, &mut [0; 100]).unwrap();
+    vault.delete("b", b"x", Precondition::None).unwrap();
+    vault.maintain().unwrap();
+    assert_eq!(blobs(&stores), 0, "without any grace");
+    let mut first = vec![0; 70_000 - 100];
+    let read = reader.read_at(100, &mut first).unwrap();
+    assert!(first[..read] == whole[100..100 + read], "the part it is in");
+    let rest = read_on(&mut reader, 70_000);
+    assert!(matches!(rest, Err(VaultError::Changed)), "{rest:?}");
+    assert_eq!(reading.counters().damaged, 0);
 }
