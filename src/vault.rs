@@ -72,7 +72,7 @@ pub use types::{
     CommitRequest, Committed, Counters, Finding, Maintenance, ObjectInfo, OpenRequest, PartSpan,
     Protection, PutRequest, Rewrapped, Stat, VerifyReport,
 };
-pub use upload::{UploadInfo, UploadItem, UploadListing, UploadsRequest};
+pub use upload::{ExpiredUploads, UploadInfo, UploadItem, UploadListing, UploadsRequest};
 
 use budget::Budget;
 use debts::Debts;

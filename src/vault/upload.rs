@@ -133,27 +133,42 @@ impl Vault {
         }
     }
 
-    /// Gives up to `limit` uploads up that began before a time; returns how many. For whoever does the housekeeping.
+    /// Gives up to `limit` uploads up that began before a time, behind `after`; one that cannot be given up keeps no other.
+    /// For whoever does the housekeeping.
     ///
     /// # Errors
-    /// As [`Vault::abort_upload`].
-    pub fn expire_uploads(&self, before_ms: u64, limit: usize) -> Result<usize, VaultError> {
+    /// [`VaultError::ReadOnly`], [`VaultError::Unavailable`].
+    pub fn expire_uploads(
+        &self,
+        before_ms: u64,
+        after: Option<(u64, InstanceId)>,
+        limit: usize,
+    ) -> Result<ExpiredUploads, VaultError> {
         self.check_writable()?;
         let catalog = &self.stores.catalog;
-        let mut expired = 0;
-        for upload in catalog.uploads_before(before_ms, None, limit)? {
-            let now = now_ms();
-            match catalog.abort_upload(upload.bucket, &upload.key, upload.instance, now) {
-                Ok(garbage) => {
-                    expired += 1;
-                    self.shred_before_reply(&[garbage])?;
-                }
-                Err(CommitError::NoSuchUpload | CommitError::NoSuchBucket) => {} // just now
-                Err(CommitError::Store(error)) => return Err(error.into()),
-                Err(error) => return Err(VaultError::Unavailable(error.to_string())),
+        let page = catalog.uploads_before(before_ms, after, limit)?;
+        let last = page.last().filter(|_| page.len() == limit);
+        let mut done = ExpiredUploads {
+            next: last.map(|upload| (upload.created_ms, upload.instance)),
+            ..ExpiredUploads::default()
+        };
+        for upload in page {
+            let under_way = self.debts.begin();
+            let aborted =
+                catalog.abort_upload(upload.bucket, &upload.key, upload.instance, now_ms());
+            let answer = match aborted {
+                Ok(garbage) => self.shred_before_reply(&[garbage]),
+                Err(CommitError::NoSuchUpload | CommitError::NoSuchBucket) => continue, // just now
+                Err(CommitError::Store(error)) => Err(error.into()),
+                Err(error) => Err(VaultError::Unavailable(error.to_string())),
+            };
+            drop(under_way);
+            match answer {
+                Ok(()) => done.expired += 1,
+                Err(error) => done.failed.push((upload.key, upload.instance, error)),
             }
         }
-        Ok(expired)
+        Ok(done)
     }
 
     /// A page of the uploads that are under way in a bucket.
@@ -236,6 +251,17 @@ pub(super) fn no_such_upload(bucket: &Bucket, key: &[u8], upload: InstanceId) ->
         key: key.to_vec(),
         upload,
     }
+}
+
+/// What a page of [`Vault::expire_uploads`] came to.
+#[derive(Debug, Default)]
+pub struct ExpiredUploads {
+    /// How many were given up.
+    pub expired: usize,
+    /// Those that were not, or of which it is not known: key, upload, and why.
+    pub failed: Vec<(Vec<u8>, InstanceId, VaultError)>,
+    /// Behind which the next page begins; `None` at the end.
+    pub next: Option<(u64, InstanceId)>,
 }
 
 /// What the catalog says of an upload; nothing here is authenticated.

@@ -136,6 +136,26 @@ fn a_deletion_of_a_bucket_tried_again_ends_after_its_key() {
     assert!(view.unwrap().tombstone);
 }
 
+#[test]
+fn an_upload_that_cannot_be_given_up_keeps_no_other_from_it() {
+    let scene = Scene::new();
+    let uploads = [b"1", b"2", b"3"].map(|key| begin(&scene.vault, key, Protection::Managed));
+    scene.keys.broken.store(true, Ordering::SeqCst);
+    let page = scene.vault.expire_uploads(u64::MAX, None, 2).unwrap();
+    assert_eq!((page.expired, page.failed.len()), (0, 2));
+    let rest = scene.vault.expire_uploads(u64::MAX, page.next, 2).unwrap();
+    assert_eq!((rest.expired, rest.failed.len()), (0, 1));
+    assert_eq!(rest.next, None);
+    let failed = page.failed.iter().chain(&rest.failed);
+    for (_, upload, cause) in failed {
+        assert!(uploads.contains(upload) && scene.has_key(*upload));
+        assert!(matches!(cause, VaultError::OutcomeUnknown(_)), "{cause:?}");
+    }
+    scene.keys.broken.store(false, Ordering::SeqCst);
+    scene.vault.maintain().unwrap();
+    assert!(!uploads.iter().any(|upload| scene.has_key(*upload)));
+}
+
 /// The first request is held when the object is out of sight and its key is there still.
 #[test]
 fn who_finds_nothing_waits_for_whoever_is_deleting_it() {

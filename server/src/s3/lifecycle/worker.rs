@@ -1,5 +1,5 @@
 //! Carries lifecycle rules out, again and again: one daemon at a time, a page of versions at a time.
-//! Each change holds against what it was judged on, and one object that fails keeps no other.
+//! Each change holds against what it was judged on, and no object, upload or bucket that fails keeps another.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -54,7 +54,9 @@ fn pass(state: &AppState, now_ms: u64) -> Result<(), VaultError> {
         let age = u64::from(state.multipart.expire_days)
             .saturating_mul(state.lifecycle.day_seconds)
             .saturating_mul(1000);
-        vault.expire_uploads(now_ms.saturating_sub(age), PAGE)?;
+        if let Err(cause) = expire_uploads(vault, now_ms.saturating_sub(age)) {
+            tracing::warn!(error = %cause, "not all old uploads were looked at, tried again later");
+        }
     }
     let mut after = None;
     loop {
@@ -78,9 +80,28 @@ fn pass(state: &AppState, now_ms: u64) -> Result<(), VaultError> {
             };
             match pass.versions().and_then(|()| pass.uploads()) {
                 Ok(()) | Err(VaultError::NoSuchBucket(_)) => {}
-                Err(cause) => return Err(cause),
+                Err(cause) => {
+                    let bucket = &bucket.name;
+                    tracing::warn!(bucket, error = %cause, "lifecycle: not all of it was looked at, tried again later");
+                }
             }
         }
+    }
+}
+
+/// Gives up what was begun before a time and never completed, in all buckets.
+fn expire_uploads(vault: &Vault, before_ms: u64) -> Result<(), VaultError> {
+    let mut after = None;
+    loop {
+        let page = vault.expire_uploads(before_ms, after, PAGE)?;
+        for (key, upload, cause) in &page.failed {
+            let key = String::from_utf8_lossy(key);
+            tracing::warn!(%key, %upload, error = %cause, "an upload did not expire, tried again later");
+        }
+        if page.next.is_none() {
+            return Ok(());
+        }
+        after = page.next;
     }
 }
 
