@@ -18,14 +18,17 @@ use std::time::{Duration, Instant};
 use strongroom::id::{BlobId, BucketId, InstanceId};
 use strongroom::store::{BlobRef, Locator, ScanBy, Version};
 use strongroom::vault::{
-    Bucket, CommitRequest, Committed, CompleteRequest, ListedVersion, OpenRequest, PartRequest,
-    Precondition, Protection, StorePaths, Stores, UploadInfo, UploadItem, UploadsRequest, Vault,
-    VaultConfig, VaultError, VersionEntry, VersionItem, Versioning, VersionsRequest, Which,
+    Bucket, CommitRequest, Committed, ListedVersion, OpenRequest, Precondition, Protection,
+    StorePaths, Stores, UploadInfo, UploadItem, UploadsRequest, Vault, VaultConfig, VaultError,
+    VersionEntry, VersionItem, Versioning, VersionsRequest, Which,
 };
 
 #[path = "../support/vault.rs"]
 mod support;
-use support::{ROOT, bytes, config, keyring, open, put, put_request, read, stores};
+use support::{
+    ROOT, begin_in, blobs_of, bytes, complete_in, config, keyring, open, part_in, put,
+    put_part_with, put_request, read, stores,
+};
 
 const BUCKET: &str = "bucket";
 const VERSIONED: &str = "versioned";
@@ -208,8 +211,7 @@ fn prepare_more(vault: &Arc<Vault>) {
 }
 
 fn begin(vault: &Arc<Vault>, key: &[u8]) -> Result<InstanceId, VaultError> {
-    let request = put_request(BUCKET, key, Protection::Managed);
-    Ok(vault.create_upload(request, Vec::new())?.id)
+    begin_in(vault, BUCKET, key, Protection::Managed)
 }
 
 fn under_root() -> Protection {
@@ -248,17 +250,7 @@ fn put_part(
 ) -> Result<(), VaultError> {
     let found = uploads(vault, BUCKET);
     let key = found.iter().find(|info| info.id == upload).unwrap();
-    let mut stream = vault.put_part(PartRequest {
-        bucket: BUCKET.to_owned(),
-        key: key.key.clone(),
-        upload,
-        part,
-        customer: None,
-        principal: "tester".to_owned(),
-    })?;
-    stream.write(body)?;
-    let attrs = support::list(&[("etag", &support::etag(body))]);
-    stream.commit(&attrs).map(drop)
+    put_part_with(vault, part_in(BUCKET, &key.key, upload, part), body).map(drop)
 }
 
 fn complete(vault: &Arc<Vault>, key: &[u8], parts: &[u32]) -> Result<(), VaultError> {
@@ -274,15 +266,7 @@ fn complete_if(
     let upload = upload(vault, key);
     let listed = vault.list_parts(BUCKET, key, upload, 0, 100)?;
     let chosen = listed.iter().filter(|info| parts.contains(&info.part));
-    let chosen: Vec<_> = chosen.map(|info| (info.part, info.salt)).collect();
-    let request = CompleteRequest {
-        bucket: BUCKET,
-        key,
-        upload,
-        parts: &chosen,
-        principal: "tester",
-    };
-    vault.complete_upload(&request, commit).map(drop)
+    complete_in(vault, BUCKET, key, upload, chosen, commit).map(drop)
 }
 
 fn versions(vault: &Arc<Vault>, bucket: &str) -> Vec<ListedVersion> {
@@ -489,11 +473,9 @@ fn left_over(vault: &Arc<Vault>, stores: &Stores) {
     }
     let archive = stores.archive.clone().unwrap();
     for (store, mut named) in [(&stores.blobs, blobs), (&archive, archived)] {
-        for shard in 0..=u8::MAX {
-            for blob in store.list(shard).unwrap() {
-                if !named.remove(&blob) {
-                    println!("left orphan blob {blob}");
-                }
+        for blob in blobs_of(store) {
+            if !named.remove(&blob) {
+                println!("left orphan blob {blob}");
             }
         }
         for blob in named {

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use strongroom::audit::NullSink;
 use strongroom::format::NamedList;
-use strongroom::id::RootId;
+use strongroom::id::{BlobId, InstanceId, RootId};
 use strongroom::keys::testing::SoftMasterKey;
 use strongroom::keys::{Keyring, KeyringConfig, MasterKey};
 use strongroom::secret::Secret;
-use strongroom::store::SyncMeter;
+use strongroom::store::{BlobStore, SyncMeter};
 use strongroom::vault::{
-    CommitRequest, Committed, OpenRequest, Precondition, Protection, PutRequest, StorePaths,
-    Stores, Vault, VaultConfig, VaultError, Which,
+    CommitRequest, Committed, CompleteRequest, OpenRequest, PartInfo, PartRequest, Precondition,
+    Protection, PutRequest, StorePaths, Stores, Vault, VaultConfig, VaultError, Which,
 };
 
 pub const ROOT: RootId = RootId([7; 16]);
@@ -97,6 +97,67 @@ pub fn put(
     body: &[u8],
 ) -> Result<Committed, VaultError> {
     put_if(vault, bucket, key, body, Precondition::None)
+}
+
+pub fn begin_in(
+    vault: &Arc<Vault>,
+    bucket: &str,
+    key: &[u8],
+    protection: Protection,
+) -> Result<InstanceId, VaultError> {
+    let request = put_request(bucket, key, protection);
+    Ok(vault.create_upload(request, b"attrs".to_vec())?.id)
+}
+
+pub fn part_in(bucket: &str, key: &[u8], upload: InstanceId, part: u32) -> PartRequest {
+    PartRequest {
+        bucket: bucket.to_owned(),
+        key: key.to_vec(),
+        upload,
+        part,
+        customer: None,
+        principal: "tester".to_owned(),
+    }
+}
+
+pub fn put_part_with(
+    vault: &Arc<Vault>,
+    request: PartRequest,
+    body: &[u8],
+) -> Result<PartInfo, VaultError> {
+    let mut stream = vault.put_part(request)?;
+    for piece in body.chunks(90_001) {
+        stream.write(piece)?;
+    }
+    stream.commit(&list(&[("etag", &etag(body))]))
+}
+
+pub fn complete_in<'p>(
+    vault: &Arc<Vault>,
+    bucket: &str,
+    key: &[u8],
+    upload: InstanceId,
+    parts: impl IntoIterator<Item = &'p PartInfo>,
+    commit: &CommitRequest,
+) -> Result<Committed, VaultError> {
+    let parts: Vec<_> = parts
+        .into_iter()
+        .map(|info| (info.part, info.salt))
+        .collect();
+    let request = CompleteRequest {
+        bucket,
+        key,
+        upload,
+        parts: &parts,
+        principal: "tester",
+    };
+    vault.complete_upload(&request, commit)
+}
+
+/// The ids of all blobs of a store.
+pub fn blobs_of(store: &Arc<dyn BlobStore>) -> Vec<BlobId> {
+    let shards = (0..=u8::MAX).map(|shard| store.list(shard).unwrap());
+    shards.flatten().collect()
 }
 
 /// Opens bucket "b" for plain objects.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom::keys::testing::{Fault, SoftMasterKey};
-use strongroom::store::{BlobRef, BlobStore, Locator, ObjectRow};
+use strongroom::store::{BlobRef, Locator, ObjectRow};
 use strongroom::vault::{
     CommitRequest, Protection, Stores, Transfer, Vault, VaultConfig, VaultError, Which,
 };
@@ -67,13 +67,8 @@ impl Scene {
     /// Blobs in the first store and in the archive, once garbage is removed.
     fn blobs(&self) -> (usize, usize) {
         self.vault.maintain().unwrap();
-        let count = |store: &Arc<dyn BlobStore>| {
-            (0..=u8::MAX)
-                .map(|shard| store.list(shard).unwrap().len())
-                .sum()
-        };
         let archive = self.stores.archive.as_ref().unwrap();
-        (count(&self.stores.blobs), count(archive))
+        (blobs_of(&self.stores.blobs).len(), blobs_of(archive).len())
     }
 
     fn path(&self, place: &str, blob: &BlobRef) -> PathBuf {

@@ -13,7 +13,7 @@ use strongroom::vault::{
 
 use crate::held::{holder, watched};
 use crate::support::*;
-use crate::uploads::{begin, complete, put_part};
+use crate::uploads::{begin, blobs, complete, put_part};
 
 const ROUNDS: usize = 20;
 
@@ -48,12 +48,6 @@ fn at_once<A: Send, B: Send>(
         let other = other();
         (one.join().unwrap(), other)
     })
-}
-
-fn blobs(stores: &Stores) -> usize {
-    (0..=u8::MAX)
-        .map(|shard| stores.blobs.list(shard).unwrap().len())
-        .sum()
 }
 
 #[test]

@@ -238,6 +238,7 @@ fn run(steps: Vec<Step>) {
                 vault.maintain().unwrap();
             }
         }
+        model.check(&vault);
     }
     drop(vault);
     let vault = start(dir.path());

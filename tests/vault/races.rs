@@ -87,9 +87,7 @@ fn held_at(step: &str, size: usize) -> Result<(), String> {
 fn left_over(stores: &Stores) -> Result<(), String> {
     let bucket = stores.catalog.bucket("b").unwrap().unwrap();
     let mut records: Vec<_> = stores.keys.scan(ScanBy::All, None, 10_000).unwrap();
-    let mut blobs: Vec<_> = (0..=255)
-        .flat_map(|shard| stores.blobs.list(shard).unwrap())
-        .collect();
+    let mut blobs = blobs_of(&stores.blobs);
     let listing = stores.catalog.list(&strongroom::store::ListQuery {
         bucket: bucket.id,
         prefix: b"",

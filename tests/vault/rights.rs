@@ -270,11 +270,7 @@ fn with_an_older_key_store_the_vault_reads_names_what_is_missing_and_collects_no
         vault.delete("b", b"old", Precondition::None),
         Err(VaultError::ReadOnly(_))
     ));
-    let blobs = || {
-        (0..=255)
-            .map(|shard| stores.blobs.list(shard).unwrap().len())
-            .sum::<usize>()
-    };
+    let blobs = || blobs_of(&stores.blobs);
     let before = blobs();
     std::thread::sleep(config().lease * 2);
     assert_eq!(vault.maintain().unwrap(), Default::default());

@@ -16,8 +16,7 @@ use strongroom::vault::{
 use crate::support::*;
 
 pub fn begin(vault: &Arc<Vault>, key: &[u8], protection: Protection) -> InstanceId {
-    let request = put_request("b", key, protection);
-    vault.create_upload(request, b"attrs".to_vec()).unwrap().id
+    begin_in(vault, "b", key, protection).unwrap()
 }
 
 pub fn part_request(
@@ -27,25 +26,9 @@ pub fn part_request(
     customer: Option<[u8; 32]>,
 ) -> PartRequest {
     PartRequest {
-        bucket: "b".to_owned(),
-        key: key.to_vec(),
-        upload,
-        part,
         customer: customer.map(secret),
-        principal: "tester".to_owned(),
+        ..part_in("b", key, upload, part)
     }
-}
-
-pub fn put_part_with(
-    vault: &Arc<Vault>,
-    request: PartRequest,
-    body: &[u8],
-) -> Result<PartInfo, VaultError> {
-    let mut stream = vault.put_part(request)?;
-    for piece in body.chunks(90_001) {
-        stream.write(piece)?;
-    }
-    stream.commit(&list(&[("etag", &etag(body))]))
 }
 
 pub fn put_part(
@@ -55,7 +38,7 @@ pub fn put_part(
     part: u32,
     body: &[u8],
 ) -> Result<PartInfo, VaultError> {
-    put_part_with(vault, part_request(key, upload, part, None), body)
+    put_part_with(vault, part_in("b", key, upload, part), body)
 }
 
 pub fn complete(
@@ -64,15 +47,8 @@ pub fn complete(
     upload: InstanceId,
     parts: &[&PartInfo],
 ) -> Result<Committed, VaultError> {
-    let parts: Vec<_> = parts.iter().map(|info| (info.part, info.salt)).collect();
-    let request = CompleteRequest {
-        bucket: "b",
-        key,
-        upload,
-        parts: &parts,
-        principal: "tester",
-    };
-    vault.complete_upload(&request, &CommitRequest::default())
+    let parts = parts.iter().copied();
+    complete_in(vault, "b", key, upload, parts, &CommitRequest::default())
 }
 
 fn with_bucket(dir: &std::path::Path) -> (Arc<Vault>, Stores) {
@@ -90,10 +66,8 @@ fn config_at_leisure() -> strongroom::vault::VaultConfig {
     }
 }
 
-fn blobs(stores: &Stores) -> usize {
-    (0..=u8::MAX)
-        .map(|shard| stores.blobs.list(shard).unwrap().len())
-        .sum()
+pub fn blobs(stores: &Stores) -> usize {
+    blobs_of(&stores.blobs).len()
 }
 
 fn gone<T: std::fmt::Debug>(result: Result<T, VaultError>) {
