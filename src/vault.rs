@@ -49,6 +49,7 @@ mod start;
 mod types;
 mod upload;
 mod verify;
+mod verify_uploads;
 
 #[cfg(test)]
 mod tests;

@@ -93,6 +93,9 @@ pub enum VaultError {
         /// What is missing or wrong.
         what: String,
     },
+    /// What a store says of something is not what was once written there.
+    #[error("a store is damaged: {0}; restore it from a backup")]
+    StoreDamaged(String),
     /// The object is sealed under a suite of the format that this build leaves out. Nothing is wrong with it.
     #[error("the object is sealed under {}, which is not built in: use a build with the feature `gcm`", .0.name())]
     UnsupportedSuite(Suite),
@@ -212,6 +215,7 @@ impl From<StoreError> for VaultError {
             StoreError::OutcomeUnknown(_) => Self::OutcomeUnknown(error.to_string()),
             StoreError::WritePathEnded(_) => Self::ReadOnly(error.to_string()),
             StoreError::Full(_) => Self::Full(error.to_string()),
+            StoreError::Damaged(what) => Self::StoreDamaged(what),
             _ => Self::Unavailable(error.to_string()),
         }
     }

@@ -4,6 +4,7 @@
 //! `le32 part || le32 length || sealed attributes`.
 
 use super::find::{Found, Miss};
+use super::layout::Verified;
 use super::read::{ObjectReader, Opened};
 use super::types::OpenRequest;
 use super::{Vault, VaultError};
@@ -40,17 +41,7 @@ impl Vault {
             return Ok(Vec::new());
         }
         let instance = found.view.row.instance;
-        let joined = self.stores.catalog.part_attrs(instance)?;
-        let joined = joined.ok_or_else(|| Miss::Gone("the attributes of its parts".to_owned()))?;
-        let sealed = split(&joined).filter(|sealed| {
-            let named = opened.verified.manifest.entries.iter();
-            named
-                .map(|entry| entry.part)
-                .eq(sealed.iter().map(|(part, _)| *part))
-        });
-        let sealed = sealed.ok_or_else(|| {
-            Miss::Damaged("the attributes of its parts are not those of its parts".to_owned())
-        })?;
+        let sealed = self.sealed_part_attrs(found, &opened.verified)?;
         let wanted = sealed
             .into_iter()
             .filter(|(part, _)| *part > after)
@@ -62,12 +53,34 @@ impl Vault {
         wanted
             .map(|(part, sealed)| {
                 let unwrapped = match &key {
-                    None => opened.data_key.open_attrs(instance, part, sealed),
-                    Some(key) => key.open_attrs(instance, part, sealed),
+                    None => opened.data_key.open_attrs(instance, part, &sealed),
+                    Some(key) => key.open_attrs(instance, part, &sealed),
                 };
                 Ok((part, self.open_attrs(found, unwrapped)?))
             })
             .collect()
+    }
+
+    /// The sealed attributes of all parts, with their numbers; none for an object that was not written in parts.
+    pub(super) fn sealed_part_attrs(
+        &self,
+        found: &Found,
+        verified: &Verified,
+    ) -> Result<Vec<(u32, Vec<u8>)>, Miss> {
+        if !verified.is_multipart() {
+            return Ok(Vec::new());
+        }
+        let joined = self.stores.catalog.part_attrs(found.view.row.instance)?;
+        let joined = joined.ok_or_else(|| Miss::Gone("the attributes of its parts".to_owned()))?;
+        let sealed = split(&joined).filter(|sealed| {
+            let named = verified.manifest.entries.iter().map(|entry| entry.part);
+            named.eq(sealed.iter().map(|(part, _)| *part))
+        });
+        let sealed = sealed.ok_or_else(|| {
+            Miss::Damaged("the attributes of its parts are not those of its parts".to_owned())
+        })?;
+        let owned = |(part, sealed): (u32, &[u8])| (part, sealed.to_vec());
+        Ok(sealed.into_iter().map(owned).collect())
     }
 }
 
@@ -82,10 +95,16 @@ impl ObjectReader {
         after: u32,
         limit: usize,
     ) -> Result<Vec<(u32, NamedList)>, VaultError> {
+        let row = &self.found.view.row;
+        let (bucket, instance) = (&self.found.bucket.name, row.instance);
+        let (key, version) = (&row.key, row.which());
         self.vault
             .part_attrs_of(&self.found, &self.opened, &self.principal, after, limit)
             .map_err(|miss| match miss {
-                Miss::Gone(_) => VaultError::Changed,
+                Miss::Gone(what) => match self.vault.look_up(bucket, key, version) {
+                    Ok(now) if now.view.row.instance == instance => self.damaged(&what),
+                    Ok(_) | Err(_) => VaultError::Changed,
+                },
                 miss => self.error(miss),
             })
     }

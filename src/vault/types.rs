@@ -259,15 +259,23 @@ pub struct Counters {
 
 /// Something [`Vault::verify`](super::Vault::verify) found wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// The bucket's name.
-    pub bucket: String,
-    /// The object key.
-    pub key: Vec<u8>,
-    /// The instance.
-    pub instance: InstanceId,
-    /// What is wrong.
-    pub what: String,
+pub enum Finding {
+    /// An object, or an upload under way.
+    Object {
+        /// The bucket's name.
+        bucket: String,
+        /// The object key.
+        key: Vec<u8>,
+        /// The instance.
+        instance: InstanceId,
+        /// What is wrong.
+        what: String,
+    },
+    /// The catalog, so that there may be objects which nobody can see.
+    Catalog {
+        /// What is wrong.
+        what: String,
+    },
 }
 
 /// What a [`Vault::verify`](super::Vault::verify) looked at.
@@ -275,12 +283,16 @@ pub struct Finding {
 pub struct VerifyReport {
     /// Objects read back and authenticated to the last byte.
     pub objects: u64,
-    /// Their plaintext bytes.
+    /// Plaintext bytes of objects and parts.
     pub bytes: u64,
+    /// Parts of uploads under way, read back like objects; those under a customer key without their data.
+    pub parts: u64,
     /// Objects stored with a customer key: record, manifest, layout and lengths were verified, the data was not.
     pub customer_objects: u64,
     /// Objects that were replaced or deleted while they were read, and are somebody's newer object now.
     pub changed: u64,
+    /// Objects and uploads whose key may not be used now, or whose suite is not built in: not verified.
+    pub unopened: u64,
     /// Findings.
     pub findings: u64,
 }

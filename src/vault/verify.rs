@@ -11,15 +11,17 @@ use super::read::ObjectReader;
 use super::types::{Finding, OpenRequest, VerifyReport};
 use super::{Vault, VaultError};
 use crate::format::{HEADER_LEN, parse_header};
+use crate::id::InstanceId;
 use crate::keys::Mode;
-use crate::store::{VersionEntry, VersionItem, VersionsQuery, Which};
+use crate::store::{Bucket, StoreError, VersionEntry, VersionItem, VersionsQuery, Which};
 
 impl Vault {
-    /// Reads and authenticates every version of every object of one bucket, or of all, and reports what is wrong to
-    /// `each`. Of an object in the archive both the archived and the restored copy are read. Versions that are replaced
-    /// or deleted meanwhile are no findings.
+    /// Reads and authenticates every version of every object of one bucket, or of all, and every part of the uploads
+    /// under way; and reports what is wrong to `each`. Of an object in the archive both the archived and the restored copy
+    /// are read. What is replaced or deleted meanwhile is no finding. Of all buckets, it looks first whether rows of the
+    /// catalog are missing as a whole.
     ///
-    /// Of an object stored with a customer key, everything but the data is verified: record, manifest, head, layout and
+    /// Of what is stored with a customer key, everything but the data is verified: record, manifest, head, layout and
     /// lengths. Its data opens only with that key.
     ///
     /// # Errors
@@ -30,34 +32,36 @@ impl Vault {
         bucket: Option<&str>,
         each: &mut dyn FnMut(&Finding),
     ) -> Result<VerifyReport, VaultError> {
-        let mut report = VerifyReport::default();
+        let mut account = Account {
+            report: VerifyReport::default(),
+            each,
+        };
         if let Some(name) = bucket {
-            self.verify_bucket(name, &mut report, each)?;
-            return Ok(report);
+            self.verify_bucket(&self.bucket(name)?, &mut account)?;
+            return Ok(account.report);
         }
+        account.page(self.stores.catalog.check())?;
         let mut after: Option<String> = None;
         loop {
-            let page = self.buckets(after.as_deref(), PAGE)?;
+            let page = self.stores.catalog.buckets(after.as_deref(), PAGE);
+            let page = account.page(page)?.unwrap_or_default();
             let Some(last) = page.last() else {
-                return Ok(report);
+                return Ok(account.report);
             };
             after = Some(last.name.clone());
             for bucket in &page {
-                match self.verify_bucket(&bucket.name, &mut report, each) {
-                    Ok(()) | Err(VaultError::NoSuchBucket(_)) => {}
-                    Err(error) => return Err(error),
-                }
+                self.verify_bucket(bucket, &mut account)?;
             }
         }
     }
 
+    /// Uploads first: one that is completed meanwhile is met again as an object.
     fn verify_bucket(
         self: &Arc<Self>,
-        name: &str,
-        report: &mut VerifyReport,
-        each: &mut dyn FnMut(&Finding),
+        bucket: &Bucket,
+        account: &mut Account<'_>,
     ) -> Result<(), VaultError> {
-        let bucket = self.bucket(name)?;
+        self.verify_uploads(bucket, account)?;
         let mut last: Option<(Vec<u8>, Which)> = None;
         loop {
             let page = self.stores.catalog.list_versions(&VersionsQuery {
@@ -69,7 +73,10 @@ impl Vault {
                 after: last.as_ref().map(|(_, which)| *which),
                 delimiter: None,
                 limit: PAGE,
-            })?;
+            });
+            let Some(page) = account.page(page)? else {
+                return Ok(());
+            };
             for item in page.items {
                 let VersionItem::Version(version) = item else {
                     continue;
@@ -83,30 +90,9 @@ impl Vault {
                 let VersionEntry::Object(object) = version.entry else {
                     continue;
                 };
-                match self.verify_object(&request(name, &object.key, which), report) {
-                    Ok(()) => {}
-                    Err(VaultError::Damaged {
-                        bucket,
-                        key,
-                        instance,
-                        what,
-                    }) => {
-                        report.findings += 1;
-                        each(&Finding {
-                            bucket,
-                            key,
-                            instance,
-                            what,
-                        });
-                    }
-                    Err(
-                        VaultError::NoSuchKey { .. }
-                        | VaultError::NoSuchVersion { .. }
-                        | VaultError::DeleteMarker { .. }
-                        | VaultError::NoSuchBucket(_),
-                    ) => report.changed += 1,
-                    Err(error) => return Err(error),
-                }
+                let request = request(&bucket.name, &object.key, which);
+                let verified = self.verify_object(&request, &mut account.report);
+                account.note((&bucket.name, &object.key, object.instance), verified)?;
             }
             if !page.more {
                 return Ok(());
@@ -147,6 +133,9 @@ impl Vault {
     /// Reads each copy of the bytes to its end; returns how many that were.
     fn read_back(self: &Arc<Self>, request: &OpenRequest<'_>) -> Result<u64, VaultError> {
         let first = self.open_bytes(request, |_| Ok(Bytes::Own))?;
+        if !first.info().parts.is_empty() {
+            self.part_attrs(request, 0, usize::MAX)?;
+        }
         let read = self.read_to_the_end(first)?;
         let now = self.look_up(request.bucket, request.key, request.version)?;
         if now.view.row.restored.is_empty() {
@@ -187,8 +176,8 @@ impl Vault {
             .verify_record(&record, &found.context(Mode::Customer))
             .map_err(|error| self.record_miss(found, error))?;
         let verified = Verified::new(row, &info).map_err(Miss::Damaged)?;
-        let copies = [&row.blobs, &row.restored].into_iter();
-        for blobs in copies.filter(|blobs| !blobs.is_empty()) {
+        self.sealed_part_attrs(found, &verified)?;
+        for blobs in [&row.blobs, &row.restored] {
             for (entry, blob) in verified.manifest.entries.iter().zip(blobs) {
                 let source = self.source(found, blob)?;
                 let header = source.read(0..(HEADER_LEN as u64).min(source.len()))?;
@@ -209,6 +198,72 @@ impl Vault {
     }
 }
 
+/// What was found so far, and whom to tell.
+pub(super) struct Account<'a> {
+    pub(super) report: VerifyReport,
+    each: &'a mut dyn FnMut(&Finding),
+}
+
+impl Account<'_> {
+    /// A page of the catalog; `None` if it is damaged.
+    pub(super) fn page<T>(&mut self, page: Result<T, StoreError>) -> Result<Option<T>, VaultError> {
+        match page {
+            Ok(page) => Ok(Some(page)),
+            Err(StoreError::Damaged(what)) => {
+                self.tell(&Finding::Catalog { what });
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What came of an object, or of an upload: its bucket, its key, and the instance it was listed with.
+    pub(super) fn note(
+        &mut self,
+        (bucket, key, instance): (&str, &[u8], InstanceId),
+        verified: Result<(), VaultError>,
+    ) -> Result<(), VaultError> {
+        let (instance, what) = match verified {
+            Ok(()) => return Ok(()),
+            Err(VaultError::Damaged { instance, what, .. }) => (instance, what),
+            Err(VaultError::StoreDamaged(what)) => (instance, what),
+            Err(VaultError::KeyMissing { what, why }) => (instance, format!("{what}: {why}")),
+            Err(
+                VaultError::NoSuchKey { .. }
+                | VaultError::NoSuchVersion { .. }
+                | VaultError::NoSuchUpload { .. }
+                | VaultError::DeleteMarker { .. }
+                | VaultError::NoSuchBucket(_),
+            ) => {
+                self.report.changed += 1;
+                return Ok(());
+            }
+            Err(
+                VaultError::Disabled(_)
+                | VaultError::RootDisabled(_)
+                | VaultError::RootPendingDeletion(_)
+                | VaultError::UnsupportedSuite(_),
+            ) => {
+                self.report.unopened += 1;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        self.tell(&Finding::Object {
+            bucket: bucket.to_owned(),
+            key: key.to_vec(),
+            instance,
+            what,
+        });
+        Ok(())
+    }
+
+    fn tell(&mut self, finding: &Finding) {
+        self.report.findings += 1;
+        (self.each)(finding);
+    }
+}
+
 fn request<'a>(bucket: &'a str, key: &'a [u8], version: Which) -> OpenRequest<'a> {
     OpenRequest {
         bucket,
@@ -220,6 +275,6 @@ fn request<'a>(bucket: &'a str, key: &'a [u8], version: Which) -> OpenRequest<'a
     }
 }
 
-const VERIFIER: &str = "verify";
+pub(super) const VERIFIER: &str = "verify";
 const ATTEMPTS: usize = 3;
 const PAGE: usize = 256;

@@ -12,6 +12,7 @@ use strongroom::vault::{
 
 use crate::support::*;
 use crate::uploads::{begin, complete, put_part};
+use crate::verify::key_of;
 
 struct Scene {
     dir: tempfile::TempDir,
@@ -308,7 +309,7 @@ fn verify_reads_both_copies() {
         let mut found = Vec::new();
         let report = scene
             .vault
-            .verify(None, &mut |finding| found.push(finding.key.clone()));
+            .verify(None, &mut |finding| found.push(key_of(finding)));
         (report.unwrap(), found)
     };
     for (key, ..) in &objects {
@@ -352,7 +353,7 @@ fn verify_finds_each_lost_blob_of_each_copy() {
             let mut found = Vec::new();
             let report = scene
                 .vault
-                .verify(None, &mut |finding| found.push(finding.key.clone()));
+                .verify(None, &mut |finding| found.push(key_of(finding)));
             assert_eq!(report.unwrap().findings, 1, "part {number} in {place}");
             assert_eq!(found, [b"parts"], "part {number} in {place}");
             std::fs::rename(&aside, &path).unwrap();

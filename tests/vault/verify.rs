@@ -4,9 +4,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use strongroom::store::Locator;
-use strongroom::vault::{CommitRequest, Protection, Vault, VaultConfig};
+use strongroom::vault::{CommitRequest, Finding, Protection, Vault, VaultConfig};
 
 use crate::support::*;
+use crate::uploads::{begin, complete, part_request, put_part};
+
+/// The key of the object that a finding is about.
+pub fn key_of(finding: &Finding) -> Vec<u8> {
+    match finding {
+        Finding::Object { key, .. } => key.clone(),
+        Finding::Catalog { what } => panic!("the catalog: {what}"),
+    }
+}
 
 #[test]
 fn it_reads_everything_and_names_each_damaged_object_once() {
@@ -54,7 +63,10 @@ fn it_reads_everything_and_names_each_damaged_object_once() {
     let mut found = Vec::new();
     let report = vault
         .verify(None, &mut |finding| {
-            found.push((finding.bucket.clone(), finding.key.clone()))
+            let Finding::Object { bucket, key, .. } = finding else {
+                panic!("{finding:?}");
+            };
+            found.push((bucket.clone(), key.clone()));
         })
         .unwrap();
     assert_eq!(report.findings, 2);
@@ -66,6 +78,92 @@ fn it_reads_everything_and_names_each_damaged_object_once() {
         ]
     );
     assert_eq!(vault.verify(Some("a"), &mut |_| ()).unwrap().findings, 0);
+}
+
+#[test]
+fn it_finds_what_is_wrong_with_any_part_of_an_upload_under_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = stores(dir.path());
+    let vault = Vault::start(stores.clone(), keyring(), Default::default()).unwrap();
+    vault.create_bucket("b", "owner").unwrap();
+    let mut uploads = Vec::new();
+    for (key, customer) in [(&b"hers"[..], Some([3; 32])), (b"ours", None)] {
+        let protection = match customer {
+            Some(key) => Protection::Customer(secret(key)),
+            None => Protection::Managed,
+        };
+        let upload = begin(&vault, key, protection);
+        for (part, size) in [(1, 200_000), (7, 0)] {
+            let request = part_request(key, upload, part, customer);
+            put_part_with(&vault, request, &bytes(size, 5)).unwrap();
+        }
+        uploads.push((key, upload, customer.is_some()));
+    }
+    let verify = || {
+        let mut found = Vec::new();
+        let report = vault.verify(None, &mut |finding| found.push(key_of(finding)));
+        (report.unwrap(), found)
+    };
+    let (report, found) = verify();
+    assert!(found.is_empty());
+    assert_eq!(
+        (report.parts, report.bytes),
+        (4, 200_000),
+        "hers are not opened"
+    );
+    for (key, upload, is_hers) in &uploads {
+        for row in stores.catalog.parts(*upload, 0, 10).unwrap() {
+            let shard = format!("{:02x}", row.blob.id.0[8]);
+            let path = dir.path().join("blobs").join(shard);
+            let path = path.join(row.blob.id.to_string());
+            let whole = std::fs::read(&path).unwrap();
+            let ends = [0, 40, whole.len() / 2, whole.len() - 1];
+            // Without her key only the header can be seen.
+            for at in ends.into_iter().filter(|at| !*is_hers || *at < 48) {
+                let mut damaged = whole.clone();
+                damaged[at] ^= 1;
+                std::fs::write(&path, damaged).unwrap();
+                assert_eq!(verify().1, [*key], "part {}, byte {at}", row.part);
+            }
+            std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+            assert_eq!(verify().1, [*key], "part {} cut", row.part);
+            std::fs::remove_file(&path).unwrap();
+            assert_eq!(verify().1, [*key], "part {} lost", row.part);
+            std::fs::write(&path, &whole).unwrap();
+            assert!(verify().1.is_empty());
+        }
+    }
+    stores.keys.shred(&[uploads[1].1]).unwrap();
+    assert_eq!(verify().1, [b"ours"], "an upload without its key record");
+}
+
+#[test]
+fn it_goes_on_behind_rows_of_the_catalog_that_are_damaged_or_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = vault(dir.path());
+    vault.create_bucket("b", "owner").unwrap();
+    put(&vault, "b", b"a", b"1").unwrap();
+    let upload = begin(&vault, b"parts", Protection::Managed);
+    let infos = [1, 2].map(|part| put_part(&vault, b"parts", upload, part, b"p").unwrap());
+    complete(&vault, b"parts", upload, &[&infos[0], &infos[1]]).unwrap();
+    put(&vault, "b", b"z", b"2").unwrap();
+    drop(vault);
+    let edit = |sql: &str| {
+        let catalog = rusqlite::Connection::open(dir.path().join("catalog.db")).unwrap();
+        assert_eq!(catalog.execute(sql, []).unwrap(), 1);
+    };
+    edit("DELETE FROM part_attrs");
+    edit("UPDATE details SET head = x'00' WHERE number = 1");
+    let vault = self::vault(dir.path());
+    let mut found = Vec::new();
+    let report = vault.verify(None, &mut |finding| {
+        found.push(match finding {
+            Finding::Object { key, .. } => String::from_utf8_lossy(key).into_owned(),
+            Finding::Catalog { .. } => "the catalog".to_owned(),
+        });
+    });
+    assert_eq!(report.unwrap().objects, 1, "z is read");
+    assert_eq!(found, ["the catalog", "a", "parts"]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use strongroom::vault::{Finding, VerifyReport};
 use super::{Failure, Kind, Place};
 use crate::engine;
 
-/// Read back and authenticate every object, or those of one bucket
+/// Read back and authenticate every object and every part of an upload, or those of one bucket
 ///
 /// Works while the daemon serves and while it does not: it only reads. Objects that are replaced
 /// or deleted meanwhile are no findings. Of an object stored with a customer key everything but
@@ -50,8 +50,18 @@ impl Verify {
     }
 
     fn finding(&self, finding: &Finding) -> String {
-        let key = String::from_utf8_lossy(&finding.key);
-        let (bucket, instance, what) = (&finding.bucket, finding.instance, &finding.what);
+        let (bucket, key, instance, what) = match finding {
+            Finding::Object {
+                bucket,
+                key,
+                instance,
+                what,
+            } => (bucket, String::from_utf8_lossy(key), instance, what),
+            Finding::Catalog { what } if self.json => {
+                return json!({"finding": {"catalog": what}}).to_string();
+            }
+            Finding::Catalog { what } => return format!("FINDING  the catalog: {what}"),
+        };
         if self.json {
             let instance = instance.to_string();
             json!({"finding": {"bucket": bucket, "key": key, "instance": instance, "what": what}})
@@ -69,7 +79,9 @@ impl Verify {
             return json!({"report": {
                 "objects": report.objects,
                 "bytes": report.bytes,
+                "parts": report.parts,
                 "customer_objects": report.customer_objects,
+                "unopened": report.unopened,
                 "changed": report.changed,
                 "findings": report.findings,
             }})
@@ -83,6 +95,15 @@ impl Verify {
             text.push_str(&format!(
                 ", {} under customer keys verified without their data",
                 report.customer_objects
+            ));
+        }
+        if report.parts > 0 {
+            text.push_str(&format!(", {} parts of uploads under way", report.parts));
+        }
+        if report.unopened > 0 {
+            text.push_str(&format!(
+                ", {} not verified because their key is disabled or their suite is not built in",
+                report.unopened
             ));
         }
         if report.changed > 0 {
