@@ -70,8 +70,8 @@ pub use put::PutStream;
 pub use read::ObjectReader;
 pub use start::StorePaths;
 pub use types::{
-    CommitRequest, Committed, Counters, Finding, Maintenance, ObjectInfo, OpenRequest, PartSpan,
-    Protection, PutRequest, Rewrapped, Stat, VerifyReport,
+    CommitRequest, Committed, Counters, FactsChange, Finding, Maintenance, ObjectInfo, OpenRequest,
+    PartSpan, Protection, PutRequest, Rewrapped, Stat, VerifyReport,
 };
 pub use upload::{ExpiredUploads, UploadInfo, UploadItem, UploadListing, UploadsRequest};
 

@@ -6,9 +6,9 @@
 use super::find::{Found, Miss};
 use super::part_attrs;
 use super::protect::Binding;
-use super::put::not_recorded;
+use super::put::{check_facts, not_recorded};
 use super::read::Opened;
-use super::types::{OpenRequest, Protection, Rewrapped};
+use super::types::{FactsChange, OpenRequest, Protection, Rewrapped};
 use super::{Vault, VaultError, now_ms};
 use crate::id::InstanceId;
 use crate::keys::{BucketKey, Mode, RecordState};
@@ -16,25 +16,32 @@ use crate::store::{CommitError, NewKeyRecord, Replacement, StoreError};
 
 impl Vault {
     /// Puts an object under the bucket's key, or under a root. It has to be under one of these already: what a customer's
-    /// key protects cannot be opened here, and what is plain would stay so.
+    /// key protects cannot be opened here, and what is plain would stay so. With `change`, only if it has the facts that
+    /// are expected, and it gets the others with the key, at one moment.
     ///
     /// # Errors
     /// As [`Vault::open`] and [`Vault::put`]; [`VaultError::Invalid`] for another kind of object, or of protection;
-    /// [`VaultError::PreconditionFailed`] if somebody else replaced the version or its key meanwhile. With
+    /// [`VaultError::PreconditionFailed`] if somebody else replaced the version, its key or its facts meanwhile. With
     /// [`VaultError::OutcomeUnknown`] it may have happened.
     pub fn rewrap_object(
         &self,
         request: &OpenRequest<'_>,
         protection: &Protection,
+        change: Option<FactsChange<'_>>,
     ) -> Result<Rewrapped, VaultError> {
         self.check_writable()?;
+        if let Some(change) = change {
+            check_facts(change.facts)?;
+        }
         let to = Binding::of(protection)?;
         if !is_under_bucket_key(to.mode) {
             return Err(VaultError::Invalid(
                 "an object can be put under the bucket's key or under a root".to_owned(),
             ));
         }
-        self.find(request, |found| self.rewrap_found(request, found, &to))
+        self.find(request, |found| {
+            self.rewrap_found(request, found, &to, change)
+        })
     }
 
     fn rewrap_found(
@@ -42,8 +49,12 @@ impl Vault {
         request: &OpenRequest<'_>,
         found: &Found,
         to: &Binding,
+        change: Option<FactsChange<'_>>,
     ) -> Result<Rewrapped, Miss> {
         let row = &found.view.row;
+        if change.is_some_and(|change| change.expected != row.facts) {
+            return Err(VaultError::PreconditionFailed.into());
+        }
         if !Mode::from_code(row.mode).is_some_and(is_under_bucket_key) {
             return Err(VaultError::Invalid(
                 "only an object under the bucket's key, or under a root, can be put under another"
@@ -91,6 +102,7 @@ impl Vault {
             encryption_context: to.encryption_context.clone(),
             attrs,
             part_attrs,
+            facts: change.map(|change| (change.expected.to_vec(), change.facts.to_vec())),
             incarnation,
             now_ms: now_ms(),
         });

@@ -131,6 +131,15 @@ pub struct Rewrapped {
     pub null: bool,
 }
 
+/// Facts in the place of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FactsChange<'a> {
+    /// Those there have to be.
+    pub expected: &'a [u8],
+    /// Those there will be; at most 64 KiB.
+    pub facts: &'a [u8],
+}
+
 /// One object to be read.
 #[derive(Debug)]
 pub struct OpenRequest<'a> {

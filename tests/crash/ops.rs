@@ -168,7 +168,7 @@ fn act(vault: &Arc<Vault>, operation: &str) -> Result<(), VaultError> {
             vault.drop_restored(BUCKET, key, Which::Current, b"restored", b"archived")
         }
         "rewrap" => vault
-            .rewrap_object(&open(BUCKET, b"large"), &under_root())
+            .rewrap_object(&open(BUCKET, b"large"), &under_root(), None)
             .map(drop),
         "kms-first" => {
             let mut stream = vault.put(put_request("empty", b"new", under_root()))?;

@@ -10,8 +10,8 @@ use strongroom::keys::{
     BucketKeyRecord, Keyring, KeyringConfig, Mode, RootState, encode_encryption_context,
 };
 use strongroom::vault::{
-    CommitRequest, Committed, ListRequest, ListedItem, OpenRequest, PartInfo, Protection, Stores,
-    Vault, VaultError, Versioning, Which,
+    CommitRequest, Committed, FactsChange, ListRequest, ListedItem, OpenRequest, PartInfo,
+    Protection, Stores, Vault, VaultError, Versioning, Which,
 };
 
 use crate::held::Edited;
@@ -88,7 +88,7 @@ fn under(root: RootId, pairs: &[(&str, &str)]) -> Protection {
 }
 
 fn rewrap(vault: &Vault, key: &[u8], to: &Protection) -> Result<(), VaultError> {
-    vault.rewrap_object(&open("b", key), to).map(drop)
+    vault.rewrap_object(&open("b", key), to, None).map(drop)
 }
 
 /// F-68: a generation for each root set, made when it is first asked for.
@@ -335,7 +335,7 @@ fn an_object_moves_between_keys_without_moving_a_byte() {
     ] {
         let before = row();
         let info = vault.head(of_version()).unwrap();
-        let done = vault.rewrap_object(&of_version(), &to).unwrap();
+        let done = vault.rewrap_object(&of_version(), &to, None).unwrap();
         let (now, now_info) = (row(), vault.head(of_version()).unwrap());
         assert_eq!(
             (done.replaced, done.instance),
@@ -408,4 +408,21 @@ fn what_a_customer_key_protects_and_what_is_plain_stays_as_it_is() {
     for to in [Protection::Customer(secret([1; 32])), Protection::Plain] {
         invalid(rewrap(&scene.vault, b"x", &to));
     }
+}
+
+#[test]
+fn an_object_gets_another_key_and_other_facts_at_one_moment_or_neither() {
+    let scene = Scene::new();
+    let vault = &scene.vault;
+    scene.put(b"x", Protection::Managed).unwrap();
+    let change = |expected, facts| {
+        let change = FactsChange { expected, facts };
+        vault.rewrap_object(&open("b", b"x"), &under(NAMED, &[]), Some(change))
+    };
+    let refused = change(b"locked".as_slice(), b"new".as_slice());
+    assert!(matches!(refused, Err(VaultError::PreconditionFailed)));
+    let stat = || vault.stat("b", b"x", Which::Current).unwrap();
+    assert_eq!((stat().mode, stat().facts), (Mode::Managed, Vec::new()));
+    change(b"", b"new").unwrap();
+    assert_eq!((stat().mode, stat().facts), (Mode::Kms, b"new".to_vec()));
 }

@@ -240,7 +240,7 @@ fn a_null_version_written_since_it_was_judged_is_not_removed() {
         assert_eq!(body, b"new, with the same facts");
         // Under another key it is the same version still.
         vault
-            .rewrap_object(&open("b", b"x"), &Protection::Managed)
+            .rewrap_object(&open("b", b"x"), &Protection::Managed, None)
             .unwrap();
         assert!(remove(new.version).unwrap().instance.is_some());
         if versioning.is_some() {

@@ -1,7 +1,7 @@
 //! Changes of an object's facts: tags, retention, legal hold. Each change holds against the facts it
 //! was judged on; when somebody else was faster it is judged again.
 
-use s3s::{S3ErrorCode, S3Result};
+use s3s::{S3Error, S3ErrorCode, S3Result};
 use strongroom::store::{Bucket, Which};
 use strongroom::vault::{Stat, Vault, VaultError};
 
@@ -46,10 +46,16 @@ pub(super) fn amend(
             Err(cause) => return Err(failed(cause)),
         }
     }
-    Err(error(
-        S3ErrorCode::OperationAborted,
-        "A conflicting conditional operation is currently in progress against this resource. Please try again.",
-    ))
+    Err(conflict())
 }
 
-const MOST_TRIES: usize = 16;
+/// Others changed the object faster than it could be judged.
+pub(super) fn conflict() -> S3Error {
+    error(
+        S3ErrorCode::OperationAborted,
+        "A conflicting conditional operation is currently in progress against this resource. Please try again.",
+    )
+}
+
+/// How often an object is judged again because somebody changed it meanwhile.
+pub(super) const MOST_TRIES: usize = 16;

@@ -9,6 +9,7 @@ use strongroom::vault::{Judged, Stat, Vault, VaultError};
 
 use super::AppState;
 use super::access;
+use super::amend::{MOST_TRIES, conflict};
 use super::body::blocking;
 use super::conditions::{self, Current};
 use super::errors::{error, from_vault, malformed_xml, precondition_failed};
@@ -18,8 +19,6 @@ use super::version;
 use crate::config::Compat;
 
 const MOST_KEYS: usize = 1000;
-/// How often a version is judged again because its facts changed meanwhile.
-const MOST_TRIES: usize = 16;
 
 pub(super) async fn delete_object(
     state: &Arc<AppState>,
@@ -246,9 +245,6 @@ impl Deletion {
                 Err(cause) => return Err(failed(cause)),
             }
         }
-        Err(error(
-            S3ErrorCode::OperationAborted,
-            "A conflicting conditional operation is currently in progress against this resource. Please try again.",
-        ))
+        Err(conflict())
     }
 }

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
-use strongroom::store::Which;
-use strongroom::vault::{OpenRequest, Protection, VaultError};
+use strongroom::vault::{FactsChange, OpenRequest, Protection, VaultError};
 
 use super::AppState;
 use super::access;
-use super::amend::amend;
+use super::amend::{MOST_TRIES, conflict};
 use super::body::blocking;
 use super::errors::{error, malformed_xml};
 use super::facts::{Facts, now_ms};
@@ -22,7 +21,6 @@ pub(super) async fn update_object_encryption(
 ) -> S3Result<S3Response<UpdateObjectEncryptionOutput>> {
     let principal = access::principal(&request)?;
     let input = request.input;
-    let bucket = principal.bucket()?;
     let which = version::which(input.version_id.as_deref())?;
     let ObjectEncryption::SSEKMS(asked) = input.object_encryption else {
         return Err(malformed_xml());
@@ -40,30 +38,35 @@ pub(super) async fn update_object_encryption(
             cause => version::failed(cause, &resource, which),
         };
         let key = input.key.as_bytes();
-        let stat = vault.stat(&input.bucket, key, which).map_err(failed)?;
-        lock::may_remove(&Facts::read(&stat.facts)?, now_ms(), false)?;
-        let request = OpenRequest {
-            bucket: &input.bucket,
-            key,
-            version: which,
-            customer: None,
-            instance: Some(stat.instance),
-            principal: &principal.name,
-        };
-        let protection = Protection::Kms {
-            root,
-            context: Vec::new(),
-        };
-        let rewrapped = vault.rewrap_object(&request, &protection).map_err(failed)?;
-        let which = if rewrapped.null {
-            Which::Null
-        } else {
-            Which::Label(rewrapped.version)
-        };
-        amend(&vault, &bucket, &input.key, which, |facts| {
+        for _ in 0..MOST_TRIES {
+            let stat = vault.stat(&input.bucket, key, which).map_err(failed)?;
+            let mut facts = Facts::read(&stat.facts)?;
+            lock::may_remove(&facts, now_ms(), false)?;
             facts.bucket_key = bucket_key;
-            Ok(())
-        })
+            let request = OpenRequest {
+                bucket: &input.bucket,
+                key,
+                version: which,
+                customer: None,
+                instance: Some(stat.instance),
+                principal: &principal.name,
+            };
+            let protection = Protection::Kms {
+                root,
+                context: Vec::new(),
+            };
+            let change = FactsChange {
+                expected: &stat.facts,
+                facts: &facts.encode(),
+            };
+            match vault.rewrap_object(&request, &protection, Some(change)) {
+                Ok(_) => return Ok(()),
+                // Another object, or other facts: perhaps a lock is among them.
+                Err(VaultError::PreconditionFailed) => {}
+                Err(cause) => return Err(failed(cause)),
+            }
+        }
+        Err(conflict())
     })
     .await??;
     Ok(S3Response::new(UpdateObjectEncryptionOutput::default()))

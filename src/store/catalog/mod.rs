@@ -290,7 +290,7 @@ pub trait Catalog: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::NotFound`] if there is no such object, [`StoreError::Stale`] if its instance is another one than
-    /// the old; [`CommitError::NoSuchBucket`], [`CommitError::Condemned`]; [`StoreError::Exists`] if the new instance
+    /// the old, or its facts are not the expected ones; [`CommitError::NoSuchBucket`], [`CommitError::Condemned`]; [`StoreError::Exists`] if the new instance
     /// is named already.
     fn replace_instance(&self, change: Replacement) -> Result<Garbage, CommitError>;
 

@@ -31,6 +31,8 @@ pub struct Replacement {
     pub attrs: Vec<u8>,
     /// Attributes of its parts, sealed anew; empty for none.
     pub part_attrs: Vec<u8>,
+    /// The facts it has to have, and those it gets; `None` leaves them, whatever they are.
+    pub facts: Option<(Vec<u8>, Vec<u8>)>,
     /// The writer's incarnation.
     pub incarnation: u64,
     /// The time now.
@@ -60,6 +62,19 @@ pub struct Relocation {
     pub incarnation: u64,
     /// The time now.
     pub now_ms: u64,
+}
+
+impl Replacement {
+    /// The facts of a version that had these.
+    pub(in crate::store) fn facts_after(&self, before: &[u8]) -> Result<Vec<u8>, StoreError> {
+        match &self.facts {
+            Some((expected, _)) if expected != before => {
+                Err(StoreError::Stale(format!("facts of instance {}", self.old)))
+            }
+            Some((_, facts)) => Ok(facts.clone()),
+            None => Ok(before.to_vec()),
+        }
+    }
 }
 
 /// What a relocation does to the blobs of a row.

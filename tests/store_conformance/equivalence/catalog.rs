@@ -328,7 +328,12 @@ fn do_catalog_step(catalog: &dyn Catalog, step: &CatalogStep) -> String {
             answer(catalog.uploads_before(*date, after, *limit))
         }
         Replace(b, key, which, guess, number, incarnation) => {
-            let (key, which, old, _) = known(catalog, *b, *key, *which, *guess);
+            let (key, which, old, facts) = known(catalog, *b, *key, *which, *guess);
+            let facts = match *number % 3 {
+                0 => None,
+                1 => Some((facts, bytes(1))),
+                _ => Some((bytes(0), bytes(1))),
+            };
             answer(catalog.replace_instance(Replacement {
                 bucket: bucket(*b),
                 key,
@@ -341,6 +346,7 @@ fn do_catalog_step(catalog: &dyn Catalog, step: &CatalogStep) -> String {
                 encryption_context: bytes(1),
                 attrs: bytes(*number),
                 part_attrs: bytes(*number).split_off(usize::from(*number % 2) * 20),
+                facts,
                 incarnation: *incarnation,
                 now_ms: 7,
             }))

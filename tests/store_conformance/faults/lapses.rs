@@ -79,6 +79,10 @@ enum Lapse {
     ReplacementForgotten,
     /// Another instance is set whichever there was.
     ReplacementUnchecked,
+    /// Another instance is set whatever the facts are.
+    ReplacementOfAnyFacts,
+    /// Another instance is set, and the facts stay as they were.
+    ReplacementTorn,
     /// A relocation is acknowledged and not made.
     RelocationForgotten,
     /// A relocation leaves the facts as they were.
@@ -93,7 +97,7 @@ enum Lapse {
     PlaceHidden,
 }
 
-const LAPSES: [Lapse; 40] = {
+const LAPSES: [Lapse; 42] = {
     use Lapse::*;
     [
         VersioningForgotten,
@@ -130,6 +134,8 @@ const LAPSES: [Lapse; 40] = {
         DatesIgnored,
         ReplacementForgotten,
         ReplacementUnchecked,
+        ReplacementOfAnyFacts,
+        ReplacementTorn,
         RelocationForgotten,
         RelocationTorn,
         RelocationUntold,
@@ -442,6 +448,18 @@ impl Catalog for Lapsing {
             && let Version::Object(object) = view.version
         {
             change.old = object.row.instance;
+        }
+        let there = self
+            .inner
+            .version(bucket, &change.key, change.which)?
+            .map(|view| view.version);
+        if let (Some(Version::Object(there)), Some((expected, facts))) = (there, &mut change.facts)
+        {
+            match self.lapse {
+                Lapse::ReplacementOfAnyFacts => expected.clone_from(&there.row.facts),
+                Lapse::ReplacementTorn => facts.clone_from(expected),
+                _ => {}
+            }
         }
         self.inner.replace_instance(change)
     }

@@ -36,6 +36,7 @@ pub(super) fn replaced(open: &Open) -> Verdict {
             encryption_context: b"other context".to_vec(),
             attrs: vec![9; 30],
             part_attrs: vec![8; 60],
+            facts: below.then(|| (first.row.facts.clone(), b"new facts".to_vec())),
             incarnation: writer,
             now_ms: 77,
         };
@@ -62,6 +63,10 @@ pub(super) fn replaced(open: &Open) -> Verdict {
             kms_key_id: change.kms_key_id,
             encryption_context: change.encryption_context,
             attrs: change.attrs,
+            facts: match change.facts {
+                Some((_, facts)) => facts,
+                None => first.row.facts.clone(),
+            },
             ..first.row
         };
         drop(catalog);
@@ -106,6 +111,14 @@ fn refused(catalog: &dyn Catalog, change: &Replacement) -> Verdict {
     holds(
         "no such version",
         matches!(missing, Err(CommitError::Store(StoreError::NotFound(_)))),
+    )?;
+    let other_facts = catalog.replace_instance(Replacement {
+        facts: Some((b"other facts".to_vec(), Vec::new())),
+        ..change.clone()
+    });
+    holds(
+        "other facts",
+        matches!(other_facts, Err(CommitError::Store(StoreError::Stale(_)))),
     )?;
     let nowhere = catalog.replace_instance(Replacement {
         bucket: BucketId([9; 16]),
@@ -351,6 +364,7 @@ pub(super) fn races(open: &Open) -> Verdict {
             kms_key_id: Vec::new(),
             encryption_context: Vec::new(),
             attrs: vec![9; 30],
+            facts: None,
             part_attrs: Vec::new(),
             incarnation: writer,
             now_ms: 77,

@@ -7,7 +7,8 @@ use crate::store::{CommitError, Garbage, Relocation, Replacement, Which};
 
 impl State {
     pub(super) fn replace_instance(&mut self, change: Replacement) -> Result<Garbage, CommitError> {
-        self.found(change.bucket, &change.key, change.which, change.old)?;
+        let object = self.found(change.bucket, &change.key, change.which, change.old)?;
+        let facts = change.facts_after(&object.row.facts)?;
         self.may_name(change.incarnation, Some(change.instance), &[])?;
         self.named_instances.insert(change.instance);
         let object = self.found(change.bucket, &change.key, change.which, change.old)?;
@@ -17,6 +18,7 @@ impl State {
         object.row.kms_key_id = change.kms_key_id;
         object.row.encryption_context = change.encryption_context;
         object.row.attrs = change.attrs;
+        object.row.facts = facts;
         object.part_attrs = change.part_attrs;
         Ok(self.discard(change.bucket, Some(change.old), Vec::new(), change.now_ms))
     }

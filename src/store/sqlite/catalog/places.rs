@@ -12,11 +12,12 @@ use crate::store::{
 
 pub(super) fn replace(db: &Connection, change: &Replacement) -> Result<Garbage, CommitError> {
     let (bucket, mut found, view) = find(db, change.bucket, &change.key, change.which, change.old)?;
+    let mut row = view.row;
+    row.facts = change.facts_after(&row.facts)?;
     if !leases::may_commit(db, change.incarnation)? {
         return Err(CommitError::Condemned);
     }
     garbage::name(db, Some(change.instance), [])?;
-    let mut row = view.row;
     row.instance = change.instance;
     row.mode = change.mode;
     row.generation = change.generation;
