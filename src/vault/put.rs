@@ -249,7 +249,10 @@ impl PutStream {
         let done = match writer {
             None => keys.insert(new),
             Some(writer) => std::thread::scope(|scope| {
-                let insert = scope.spawn(move || keys.insert(new));
+                let insert =
+                    std::thread::Builder::new().spawn_scoped(scope, move || keys.insert(new));
+                let insert = insert
+                    .map_err(|error| StoreError::Unavailable(format!("a thread: {error}")))?;
                 let written = finish(writer, blob);
                 let inserted = insert.join().unwrap_or_else(|_| {
                     Err(StoreError::OutcomeUnknown(
