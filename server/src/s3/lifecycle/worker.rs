@@ -72,9 +72,10 @@ fn pass(state: &AppState, now_ms: u64) -> Result<(), VaultError> {
                 Err(_) => continue,
             };
             let pass = Pass {
+                state,
                 vault,
                 bucket,
-                lifecycle: rules.as_deref(),
+                lifecycle: rules,
                 calendar: super::calendar(state),
                 now_ms,
             };
@@ -107,9 +108,10 @@ fn expire_uploads(vault: &Vault, before_ms: u64) -> Result<(), VaultError> {
 
 /// One look at one bucket.
 struct Pass<'a> {
+    state: &'a AppState,
     vault: &'a Arc<Vault>,
     bucket: &'a Bucket,
-    lifecycle: Option<&'a Lifecycle>,
+    lifecycle: Option<Arc<Lifecycle>>,
     calendar: Calendar,
     now_ms: u64,
 }
@@ -179,15 +181,21 @@ impl Pass<'_> {
 
     fn judge(&self, version: &ListedVersion, place: Place) -> Result<(), VaultError> {
         let key = String::from_utf8_lossy(version.key()).into_owned();
-        let verdict = |candidate| match self.lifecycle {
-            Some(lifecycle) => rules::judge(
-                &lifecycle.rules,
-                lifecycle.small_objects,
-                self.calendar,
-                self.now_ms,
-                candidate,
-            ),
-            None => Verdict::Keep,
+        let verdict = |candidate| {
+            let verdict = match &self.lifecycle {
+                Some(lifecycle) => rules::judge(
+                    &lifecycle.rules,
+                    lifecycle.small_objects,
+                    self.calendar,
+                    self.now_ms,
+                    candidate,
+                ),
+                None => Verdict::Keep,
+            };
+            if verdict != Verdict::Keep {
+                self.check_rules()?;
+            }
+            Ok::<_, VaultError>(verdict)
         };
         match &version.entry {
             VersionEntry::Marker(marker) => {
@@ -200,7 +208,7 @@ impl Pass<'_> {
                     modified_ms: marker.modified_ms,
                     place,
                 };
-                if let Verdict::Remove { rule } = verdict(candidate) {
+                if let Verdict::Remove { rule } = verdict(candidate)? {
                     self.done(&key, rule, "delete marker removed");
                     self.remove(version, marker.version, &[])?;
                 }
@@ -219,9 +227,15 @@ impl Pass<'_> {
                     modified_ms: object.modified_ms,
                     place,
                 };
-                match verdict(candidate) {
+                match verdict(candidate)? {
                     Verdict::Keep => self.settle(version, object, &facts),
                     Verdict::Expire { rule } => {
+                        // Its page may be old: perhaps it has other tags since.
+                        let name = &self.bucket.name;
+                        let now = self.vault.stat(name, &object.key, version.which)?;
+                        if now.facts != object.facts {
+                            return Err(VaultError::PreconditionFailed);
+                        }
                         self.done(&key, rule, "expired");
                         let only = Precondition::Is(object.instance);
                         self.vault
@@ -241,6 +255,16 @@ impl Pass<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// A pass takes its time: rules that were replaced or deleted since it began are no reason any more.
+    fn check_rules(&self) -> Result<(), VaultError> {
+        let now = self.state.documents.read::<Lifecycle>(self.bucket);
+        let now = now.ok().flatten();
+        match (&self.lifecycle, &now) {
+            (Some(then), Some(now)) if Arc::ptr_eq(then, now) => Ok(()),
+            _ => Err(VaultError::PreconditionFailed),
         }
     }
 
@@ -296,7 +320,7 @@ impl Pass<'_> {
     }
 
     fn uploads(&self) -> Result<(), VaultError> {
-        let Some(lifecycle) = self.lifecycle else {
+        let Some(lifecycle) = &self.lifecycle else {
             return Ok(());
         };
         let mut at = None;
@@ -322,6 +346,7 @@ impl Pass<'_> {
                 let due = rules::abort(&lifecycle.rules, self.calendar, &key, upload.created_ms);
                 if let Some((due, rule)) = due
                     && due <= self.now_ms
+                    && self.check_rules().is_ok()
                 {
                     self.done(&key, rule, "upload aborted");
                     let name = &self.bucket.name;
