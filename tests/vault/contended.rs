@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use strongroom::store::ScanBy;
 use strongroom::vault::{
-    ObjectReader, OpenRequest, Precondition, Protection, Stores, Vault, VaultConfig, VaultError,
-    VersionItem, Versioning, VersionsRequest, Which,
+    Judged, ListRequest, ListedItem, ObjectReader, OpenRequest, Precondition, Protection, Stores,
+    Vault, VaultConfig, VaultError, VersionItem, Versioning, VersionsRequest, Which,
 };
 
 use crate::held::{holder, watched};
@@ -215,6 +216,134 @@ fn writers_of_one_key_each_add_a_version() {
         };
         assert!(read(&vaults[1], request).unwrap() == body);
     }
+}
+
+/// Another key for an object, while it is overwritten, deleted, or deleted as what somebody had judged before.
+#[test]
+fn an_object_that_gets_another_key_is_overwritten_and_deleted_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (stores, [a, b]) = two(dir.path());
+    let mut objects = 0;
+    for round in 0..3 * ROUNDS {
+        let key = format!("{round}").into_bytes();
+        let old = put(&a, "b", &key, &bytes(40_000, 1)).unwrap();
+        let (rewrapped, ()) = at_once(
+            || a.rewrap_object(&open("b", &key), &Protection::Managed, None),
+            || match round % 3 {
+                0 => drop(put(&b, "b", &key, &bytes(50_000, 2)).unwrap()),
+                1 => drop(b.delete("b", &key, Precondition::None).unwrap()),
+                _ => {
+                    let judged = Judged {
+                        version: old.version,
+                        facts: b"",
+                    };
+                    let removed = b.delete_version("b", &key, Which::Null, Some(judged));
+                    assert!(
+                        removed.unwrap().instance.is_some(),
+                        "the same version still"
+                    );
+                }
+            },
+        );
+        match rewrapped {
+            Ok(_) | Err(VaultError::PreconditionFailed | VaultError::NoSuchKey { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+        if round % 3 == 0 {
+            assert!(get(&a, "b", &key).unwrap() == bytes(50_000, 2));
+            objects += 1;
+        } else {
+            let gone = get(&a, "b", &key);
+            assert!(
+                matches!(gone, Err(VaultError::NoSuchKey { .. })),
+                "{gone:?}"
+            );
+        }
+    }
+    a.maintain().unwrap();
+    assert_eq!(blobs(&stores), objects);
+    let records = stores.keys.scan(ScanBy::All, None, 1000).unwrap();
+    assert_eq!(records.len(), objects, "no key is left behind");
+    assert_eq!(a.counters().damaged + b.counters().damaged, 0);
+}
+
+/// As lifecycle does: looked at first, then removed. What is written in between stays.
+#[test]
+fn what_is_written_after_it_was_judged_is_never_removed_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, [a, b]) = two(dir.path());
+    for round in 0..2 * ROUNDS {
+        let key = format!("{round}").into_bytes();
+        let old = put(&a, "b", &key, b"old").unwrap();
+        let (_, removed) = at_once(
+            || put(&a, "b", &key, b"new").unwrap(),
+            || {
+                if round % 2 == 0 {
+                    let only = Precondition::Is(old.instance);
+                    return b.delete("b", &key, only);
+                }
+                let judged = Judged {
+                    version: old.version,
+                    facts: b"",
+                };
+                b.delete_version("b", &key, Which::Null, Some(judged))
+            },
+        );
+        match removed {
+            Ok(_) | Err(VaultError::PreconditionFailed) => {}
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(get(&b, "b", &key).unwrap(), b"new");
+    }
+}
+
+/// Every page is of one moment, and what stays there all the time is on one of them.
+#[test]
+fn a_listing_during_writes_shows_what_stays_once_and_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, [a, b]) = two(dir.path());
+    let stays: Vec<_> = (0..60)
+        .step_by(2)
+        .map(|n| format!("{n:02}").into_bytes())
+        .collect();
+    for key in &stays {
+        put(&a, "b", key, b"stays").unwrap();
+    }
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _ends = Ends(&over);
+        scope.spawn(|| {
+            for turn in (1_u64..).take_while(|_| !over.load(Ordering::Relaxed)) {
+                let comes = format!("{:02}", (turn * 7 % 60) | 1).into_bytes();
+                let rewritten = &stays[turn as usize % stays.len()];
+                put(&a, "b", &comes, &bytes(20, turn)).unwrap();
+                put(&a, "b", rewritten, &bytes(30, turn)).unwrap();
+                a.delete("b", &comes, Precondition::None).unwrap();
+            }
+        });
+        for limit in 1..60 {
+            let mut seen: Vec<Vec<u8>> = Vec::new();
+            let mut next = Some(Vec::new());
+            while let Some(from) = next {
+                let page = b.list(&ListRequest {
+                    bucket: "b",
+                    prefix: b"",
+                    from: Bound::Included(&from),
+                    delimiter: None,
+                    limit,
+                });
+                let page = page.unwrap();
+                seen.extend(page.items.into_iter().map(|item| match item {
+                    ListedItem::Object(object) => object.key,
+                    ListedItem::Prefix(_) => panic!("a prefix without a delimiter"),
+                }));
+                next = page.next;
+            }
+            assert!(seen.is_sorted_by(|a, b| a < b), "{limit}: {seen:?}");
+            seen.retain(|key| stays.contains(key));
+            assert_eq!(seen, stays, "{limit}");
+        }
+    });
 }
 
 /// An object "x" of three parts, and what is in it.
