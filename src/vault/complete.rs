@@ -293,19 +293,20 @@ fn head_of_attempt(upload: &Upload) -> Result<Vec<u8>, VaultError> {
 }
 
 /// Lets another completion of the same upload get through: two that claim in turn would keep each other from it for
-/// ever. For up to 2 ms at first, twice as long each time, at random.
+/// ever. For up to 4 ms at first, twice as long each time, at random: in the end for longer than a slow disk takes for
+/// the three steps that a claim has to outlast.
 fn give_way(attempt: u32) -> Result<(), VaultError> {
-    let mut chance = [0; 2];
+    let mut chance = [0; 4];
     getrandom::fill(&mut chance)?;
-    let most = 2_000_u32 << attempt;
-    let pause = u32::from(u16::from_le_bytes(chance)) % most;
+    let most = (2_000_u32 << attempt).min(MOST_PAUSE_US);
+    let pause = u32::from_le_bytes(chance) % most;
     std::thread::sleep(Duration::from_micros(pause.into()));
     Ok(())
 }
 
 /// The head's entry with 16 random bytes of the attempt that completed the upload.
 const ATTEMPT: &str = ":completion";
-/// At most 65 ms of giving way each.
 const ATTEMPTS: u32 = 12;
+const MOST_PAUSE_US: u32 = 1_000_000;
 /// Parts that are read at a time.
 const PAGE: usize = 1000;
