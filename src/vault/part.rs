@@ -39,7 +39,8 @@ impl Vault {
     /// # Errors
     /// [`VaultError::NoSuchBucket`], [`VaultError::NoSuchUpload`], [`VaultError::Invalid`] for the number;
     /// [`VaultError::CustomerKeyRequired`], [`VaultError::CustomerKeyNotApplicable`], [`VaultError::WrongCustomerKey`];
-    /// what keeps the bucket key from being used; [`VaultError::ReadOnly`], [`VaultError::Busy`].
+    /// [`VaultError::PlaintextNotAllowed`]; what keeps the bucket key from being used; [`VaultError::ReadOnly`],
+    /// [`VaultError::Busy`].
     pub fn put_part(self: &Arc<Self>, request: PartRequest) -> Result<PartStream, VaultError> {
         self.check_writable()?;
         if !(1..=MAX_PARTS).contains(&request.part) {
@@ -50,6 +51,9 @@ impl Vault {
         let bucket = self.bucket(&request.bucket)?;
         let upload = self.upload_row(&bucket, &request.key, request.upload)?;
         let (data_key, binding) = self.open_upload(&bucket, &upload, &request)?;
+        if binding.mode == Mode::Plain {
+            self.check_plaintext(&bucket)?;
+        }
         let suite = Suite::from_byte(upload.suite)
             .map_err(|_| self.damaged_upload(&bucket, &upload, "its suite is none that exists"))?;
         let draft = Draft::new(self, &data_key, suite, request.part, NEVER_INLINE)?;
@@ -240,6 +244,9 @@ impl PartStream {
         vault.check_writable()?;
         self.bucket = vault.same_bucket(&self.bucket)?;
         // Rights as they are now, not as they were when the body began.
+        if self.binding.mode == Mode::Plain {
+            vault.check_plaintext(&self.bucket)?;
+        }
         let key = vault.fetch_key(
             &self.bucket,
             self.upload.generation,

@@ -21,7 +21,8 @@ fn refused<T>(result: Result<T, VaultError>) {
 #[test]
 fn a_bucket_takes_plain_objects_only_while_it_is_opened_for_them() {
     let dir = tempfile::tempdir().unwrap();
-    let vault = vault(dir.path());
+    let stores = stores(dir.path());
+    let vault = Vault::start(stores.clone(), keyring(), Default::default()).unwrap();
     let bucket = vault.create_bucket("b", "owner").unwrap();
     let plain = |key: &[u8]| put_request("b", key, Protection::Plain);
     refused(vault.put(plain(b"x")));
@@ -34,8 +35,18 @@ fn a_bucket_takes_plain_objects_only_while_it_is_opened_for_them() {
     let part = put_part(&vault, b"parts", upload, 1, b"readable").unwrap();
     let mut during = vault.put(plain(b"y")).unwrap();
     during.write(b"readable").unwrap();
+    let mut during_part = vault.put_part(part_in("b", b"parts", upload, 2)).unwrap();
+    during_part.write(b"readable").unwrap();
+    let kept = blobs_of(&stores.blobs);
     vault.allow_plaintext(&bucket, false).unwrap();
     refused(during.commit(Default::default()));
+    refused(during_part.commit(&list(&[])));
+    refused(vault.put_part(part_in("b", b"parts", upload, 2)));
+    assert_eq!(
+        blobs_of(&stores.blobs),
+        kept,
+        "nothing more is readable on the disk"
+    );
     refused(complete(&vault, b"parts", upload, &[&part]));
     refused(vault.put(plain(b"z")));
     assert_eq!(
