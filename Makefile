@@ -21,7 +21,7 @@ help:
 	@echo "make clients       a round trip of every client we know: aws, s3cmd, rclone, s5cmd, minio-py, curl, JavaScript"
 	@echo "make bench         measure the library"
 	@echo "make constant-time look for times that depend on secrets"
-	@echo "make fuzz          five minutes of made-up segments (needs nightly and cargo-fuzz)"
+	@echo "make fuzz          five minutes of made-up segments (needs a nightly compiler)"
 	@echo "make bench-peers   measure beside other libraries and cp, and print the table of targets"
 	@echo "make tour          run the README's tour and compare what it prints"
 	@echo "make using         the same with docs/USING.md: every client, every mode"
@@ -77,7 +77,9 @@ constant-time constant-time-short:
 	cargo build $(ALL) --example constant_time
 	$(TARGET)/release/examples/constant_time timing $(if $(findstring short,$@),20000,1000000)
 
+# What it asks is also asked by a test, of a thousand inputs.
 fuzz:
+	cargo fuzz --version || cargo install --locked --quiet cargo-fuzz
 	cargo +nightly fuzz run open_segment --fuzz-dir fuzz -- -max_len=70000 -max_total_time=300
 
 bench:

@@ -10,7 +10,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::ValueEnum;
 use serde::Deserialize;
+use strongroom::format::Suite;
 
 /// Everything the daemon and the commands need to know, paths resolved.
 #[derive(Debug, Clone, Deserialize)]
@@ -23,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) hsm: Hsm,
     #[serde(default)]
     pub(crate) keys: Keys,
+    #[serde(default)]
+    pub(crate) seal: Seal,
     /// Keys that clients may name (SSE-KMS).
     #[serde(default)]
     pub(crate) kms: Vec<Kms>,
@@ -150,6 +154,37 @@ pub(crate) struct Keys {
     pub(crate) cache_seconds: u64,
     /// Go on when keys cannot be locked into memory, so that they may reach a swap device.
     pub(crate) allow_unlocked_memory: bool,
+}
+
+/// How new objects are sealed.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Seal {
+    /// Of new objects; each says in itself how it was sealed, so a change touches none that exists.
+    pub(crate) suite: Sealing,
+}
+
+/// A suite that encrypts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+pub(crate) enum Sealing {
+    /// CBC in 64 lanes, and GMAC
+    #[default]
+    #[serde(rename = "AES256-CBC64-GMAC")]
+    #[value(name = "AES256-CBC64-GMAC")]
+    Cbc64Gmac,
+    /// GCM
+    #[serde(rename = "AES256-GCM")]
+    #[value(name = "AES256-GCM")]
+    Gcm,
+}
+
+impl From<Sealing> for Suite {
+    fn from(sealing: Sealing) -> Suite {
+        match sealing {
+            Sealing::Cbc64Gmac => Suite::Cbc64Gmac,
+            Sealing::Gcm => Suite::Gcm,
+        }
+    }
 }
 
 /// What the S3 face offers.
@@ -520,6 +555,19 @@ mod tests {
         assert!(message.contains("allowed here: `connections`"), "{message}");
         let message = error(&format!("{MINIMAL}[limit]\n"));
         assert!(message.contains("unknown key `limit`"), "{message}");
+    }
+
+    #[test]
+    fn a_suite_goes_by_the_name_the_format_gives_it() {
+        let suite = |name: &str| {
+            let text = format!("{MINIMAL}[seal]\nsuite = {name:?}\n");
+            Config::parse(&text, Path::new("x")).map(|config| config.seal.suite)
+        };
+        assert_eq!(suite(Suite::Cbc64Gmac.name()).unwrap(), Sealing::Cbc64Gmac);
+        assert_eq!(suite(Suite::Gcm.name()).unwrap(), Sealing::Gcm);
+        // Never by a line of the configuration: a bucket is opened for plain objects, by name.
+        let message = suite(Suite::PlainGmac.name()).unwrap_err().to_string();
+        assert!(message.contains("AES256-GCM"), "{message}");
     }
 
     #[test]

@@ -181,7 +181,7 @@ pub(crate) fn open_vault(config: &Config, trail: Trail) -> Result<Engine, Failur
         master,
         trail,
     } = open_keys(config, trail)?;
-    let vault = Vault::start(stores, keyring, VaultConfig::default())?;
+    let vault = Vault::start(stores, keyring, vault_config(config))?;
     Ok(Engine {
         vault,
         master,
@@ -193,11 +193,14 @@ pub(crate) fn open_vault(config: &Config, trail: Trail) -> Result<Engine, Failur
 pub(crate) fn open_to_read(config: &Config) -> Result<Arc<Vault>, Failure> {
     let stores = Stores::open_to_read(&store_paths(config))?;
     let keyring = open_keyring(config, Trail::Command)?;
-    Ok(Vault::start_to_read(
-        stores,
-        keyring,
-        VaultConfig::default(),
-    )?)
+    Ok(Vault::start_to_read(stores, keyring, vault_config(config))?)
+}
+
+fn vault_config(config: &Config) -> VaultConfig {
+    VaultConfig {
+        suite: config.seal.suite.into(),
+        ..VaultConfig::default()
+    }
 }
 
 fn store_paths(config: &Config) -> StorePaths {

@@ -17,6 +17,7 @@ use strongroom::secret::Secret;
 use zeroize::Zeroize;
 
 use super::{Failure, Kind, Place};
+use crate::config::Sealing;
 use crate::engine::{self, Trail};
 use crate::process;
 
@@ -36,6 +37,9 @@ use crate::process;
 pub(super) struct Seal {
     #[command(flatten)]
     common: Common,
+    /// Suite to seal under; opening finds it in the file
+    #[arg(long, value_enum, default_value_t)]
+    suite: Sealing,
 }
 
 /// Open sealed files
@@ -81,28 +85,28 @@ enum Way {
 
 impl Seal {
     pub(super) fn run(self, place: &Place) -> Result<(), Failure> {
-        self.common.run(place, Way::Seal)
+        self.common.run(place, Way::Seal, self.suite)
     }
 }
 
 impl Open {
     pub(super) fn run(self, place: &Place) -> Result<(), Failure> {
-        self.common.run(place, Way::Open)
+        self.common.run(place, Way::Open, Sealing::default())
     }
 }
 
 impl Common {
-    fn run(&self, place: &Place, way: Way) -> Result<(), Failure> {
+    fn run(&self, place: &Place, way: Way, suite: Sealing) -> Result<(), Failure> {
         let plan = self.plan(way)?;
         if let Some(file) = &self.key_file {
             process::harden()?;
             let keys = FileKeys::key_file(read_key(file)?);
-            return self.work(&keys, plan, way);
+            return self.work(&keys, plan, way, suite);
         }
         let config = place.settings()?;
         let keyring: Keyring = engine::open_keyring(&config, Trail::Command)?;
         let keys = FileKeys::master(&keyring, USER);
-        self.work(&keys, plan, way)
+        self.work(&keys, plan, way, suite)
     }
 
     /// Which input goes where; refuses what cannot be meant, before any key is touched.
@@ -151,12 +155,19 @@ impl Common {
         Ok(Plan::Files(jobs.collect::<Result<_, Failure>>()?))
     }
 
-    fn work(&self, keys: &FileKeys<'_>, plan: Plan, way: Way) -> Result<(), Failure> {
+    fn work(
+        &self,
+        keys: &FileKeys<'_>,
+        plan: Plan,
+        way: Way,
+        suite: Sealing,
+    ) -> Result<(), Failure> {
         let bar = progress_bar(&plan);
         let report = |bytes| bar.inc(bytes);
         let options = FileOptions {
             force: self.force,
             sync: !self.no_sync,
+            suite: suite.into(),
             progress: Some(&report),
             ..FileOptions::default()
         };

@@ -221,6 +221,6 @@ impl Count<'_> {
     }
 }
 
-/// Segments to a buffer. Four buffers, two a side, stay below 1 MiB.
-const SEGMENTS: usize = 3;
+/// Segments to a buffer. Four buffers, two a side, and the stacks of three threads stay below 1 MiB.
+const SEGMENTS: usize = 2;
 const BUFFERS: usize = 2;
