@@ -13,7 +13,7 @@ export CARGO_SERVER_FLAGS STRONGROOM
 export PATH := $(CURDIR)/target/venv/bin:$(PATH)
 export NODE_PATH := $(CURDIR)/target/clients/node_modules
 
-.PHONY: help setup build serve test lint docs tests clients bench bench-peers bench-smoke constant-time constant-time-short fuzz tour using crash two-of-three clean-dev
+.PHONY: help setup build serve test lint docs tests clients bench bench-peers bench-smoke constant-time constant-time-short fuzz big-file tour using crash two-of-three clean-dev
 
 help:
 	@echo "make serve         set up and serve S3 on $(ADDR), directory $(DIR)"
@@ -22,6 +22,7 @@ help:
 	@echo "make bench         measure the library"
 	@echo "make constant-time look for times that depend on secrets"
 	@echo "make fuzz          five minutes of made-up segments (needs a nightly compiler)"
+	@echo "make big-file      20 GiB through seal and open, and the memory they take"
 	@echo "make bench-peers   measure beside other libraries and cp, and print the table of targets"
 	@echo "make tour          run the README's tour and compare what it prints"
 	@echo "make using         the same with docs/USING.md: every client, every mode"
@@ -47,6 +48,7 @@ test:
 	$(MAKE) --no-print-directory lint docs tests bench-smoke
 	$(MAKE) --no-print-directory constant-time-short
 	tests/two_of_three.py
+	tests/big_file.py 1
 	tests/tour.py README.md
 	tests/tour.py docs/USING.md
 	CRASH_OPS=$(TARGET)/release/examples/crash_ops tests/crash/run.sh --share
@@ -81,6 +83,10 @@ constant-time constant-time-short:
 fuzz:
 	cargo fuzz --version || cargo install --locked --quiet cargo-fuzz
 	cargo +nightly fuzz run open_segment --fuzz-dir fuzz -- -max_len=70000 -max_total_time=300
+
+# A sparse file of 20 GiB through both programs, and the memory they take.
+big-file: build
+	tests/big_file.py 20
 
 bench:
 	cargo bench --all-features

@@ -62,7 +62,42 @@ pub(crate) fn whole_process(effort: Effort) -> Vec<Row> {
             rows.push(Row::ratio(id, work, target, ours, (peer_name, peer)));
         }
     }
+    rows.extend(beside_age(effort, size, &place));
     rows
+}
+
+/// P8 and P9 beside `age`, the program, where it is installed.
+fn beside_age(effort: Effort, size: &str, place: &Place) -> Vec<Row> {
+    let Ok(version) = Command::new("age").arg("--version").output() else {
+        return Vec::new();
+    };
+    let version = String::from_utf8_lossy(&version.stdout);
+    let name = format!("age {}", version.trim().trim_start_matches('v'));
+    let [plain, sealed, opened] = ["plain", "sealed", "opened"].map(|name| place.at(name));
+    let (identity, of_age) = (place.at("identity"), place.at("of-age"));
+    expect_success(Command::new("age-keygen").arg("-o").arg(&identity));
+    let age = |way: &str, from: &Path, to: &Path| {
+        let mut age = Command::new("age");
+        age.args([way, "-i"]).arg(&identity).arg("-o").arg(to);
+        expect_success(age.arg(from));
+    };
+    age("-e", &plain, &of_age);
+    let rounds = effort.pick(1, 3);
+    [
+        ("P8", "seal", "-e", &plain, &plain),
+        ("P9", "open", "-d", &sealed, &of_age),
+    ]
+    .map(|(id, way, age_way, from, age_from)| {
+        let (mut ours, mut peer) = (f64::INFINITY, f64::INFINITY);
+        for _ in 0..rounds {
+            let work = || place.strongroom(way, from, &opened, false);
+            ours = ours.min(timed(&opened, work));
+            peer = peer.min(timed(&opened, || age(age_way, age_from, &opened)));
+        }
+        let work = format!("strongroom {way}, {size} from page cache to page cache, s");
+        Row::ratio(id, work, Target::Beside, ours, (&name, peer))
+    })
+    .into()
 }
 
 /// P15: what a large input takes over what the program takes while it waits for one.
