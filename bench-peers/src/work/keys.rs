@@ -92,8 +92,8 @@ pub(crate) fn wrapped(effort: Effort) -> Vec<Row> {
         }),
         Box::new(|| getrandom::fill(black_box(&mut [0; 24])).expect("a random source")),
         Box::new(|| {
-            let salts = black_box(&mut [0; 24 * TOGETHER as usize]);
-            getrandom::fill(salts).expect("a random source");
+            let mut salts = [0; 24 * TOGETHER as usize];
+            getrandom::fill(black_box(&mut salts)).expect("a random source");
         }),
         Box::new(|| {
             let made = kek().wrap(black_box(&[0x22; 32]), &mut peer_out);
