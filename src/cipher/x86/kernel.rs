@@ -41,7 +41,10 @@ macro_rules! fused_kernel {
         const POWERS: usize = VECTORS + BLOCKS - 1;
 
         type Group = [[u8; WIDTH]; VECTORS];
-        type Row = [Group; GROUPS];
+
+        /// One row of all lanes, on boundaries of cache lines: each vector lies in one line.
+        #[repr(align(64))]
+        struct Row([Group; GROUPS]);
 
         /// This CPU has the instructions: the argument for every call from ordinary code. Only
         /// [`Proof::detect`] makes one.
@@ -186,39 +189,39 @@ macro_rules! fused_kernel {
         #[target_feature(enable = $features)]
         fn seal(keys: &Keys, at: Position, plain: Source<'_>, out: &mut [u8]) -> [u8; TAG_LEN] {
             let mask = mask(&keys.mac, at.counter_block());
-            let ivs = ivs(&keys.iv, at, out.len());
+            let mut ivs = Row([EMPTY; GROUPS]);
+            ivs.fill(&keys.iv, at, out.len());
+            let ivs = &ivs.0;
             let padding = out.len() - plain.len();
             let sealed_len = out.len();
             let mut sums = zero();
 
             let (pieces, rest) = plain.pieces::<GROUP_LEN>();
             let (groups, out_rest) = as_groups_mut(out, plain.len() / GROUP_LEN);
+            // Where a row is one group its blocks stay in their registers for the next one: by way of
+            // memory they would come too late.
+            let mut chain = load_group(&ivs[0]);
             for (g, piece) in pieces.enumerate() {
                 let (done, now) = groups.split_at_mut(g);
-                let chain = if g < GROUPS { &ivs[g] } else { &done[g - GROUPS] };
+                if GROUPS > 1 {
+                    chain = load_group(if g < GROUPS { &ivs[g] } else { &done[g - GROUPS] });
+                }
                 let hashed = done.last().unwrap_or(&EMPTY);
-                sums = seal_group(keys, sums, hashed, piece, chain, &mut now[0]);
+                (sums, chain) = seal_group(keys, sums, hashed, piece, chain, &mut now[0]);
             }
             if let Some(group) = groups.last() {
                 sums = absorb(&keys.mac, sums, group);
             }
-
-            let mut last = EMPTY;
-            let bytes = last.as_flattened_mut();
-            rest.copy_to(bytes);
-            bytes[rest.len()..out_rest.len()].fill(u8::try_from(padding).unwrap_or(0));
-            let g = groups.len();
-            let chain = if g < GROUPS { &ivs[g] } else { &groups[g - GROUPS] };
-            let vectors = out_rest.len().div_ceil(WIDTH);
-            for (block, chain) in last.iter_mut().zip(chain).take(vectors) {
-                let state = xor(load(block), load(chain));
-                store(block, encrypt(&keys.data, state));
+            if !out_rest.is_empty() {
+                let g = groups.len();
+                let chain = if g < GROUPS { &ivs[g] } else { &groups[g - GROUPS] };
+                seal_rest(keys, rest, padding, chain, out_rest);
             }
-            out_rest.copy_from_slice(&last.as_flattened()[..out_rest.len()]);
             finish(&keys.mac, mask, sums, out_rest, sealed_len)
         }
 
-        /// One group through AES, and the group `hashed` through GHASH.
+        /// One group through AES, and the group `hashed` through GHASH. Returns the sums, and the
+        /// group sealed.
         #[inline]
         #[target_feature(enable = $features)]
         fn seal_group(
@@ -226,20 +229,16 @@ macro_rules! fused_kernel {
             sums: Vector,
             hashed: &Group,
             plain: Piece<'_, GROUP_LEN>,
-            chain: &Group,
+            mut state: [Vector; VECTORS],
             out: &mut Group,
-        ) -> Vector {
+        ) -> (Vector, [Vector; VECTORS]) {
             // The compiler is not to keep 15 round keys in registers across groups: loading them
             // again is free, spilling the state is not.
             let Keys { data, mac, .. } = black_box(keys);
-            let chain = black_box(chain);
             let first = broadcast(data[0]);
-            prefetch(plain.as_ptr().cast());
-            prefetch(out.as_ptr().cast());
-            let plain = fetch(plain);
-            let mut state = [first; VECTORS];
+            let ahead = [plain.as_ptr().cast(), out.as_ptr().cast()];
             for i in 0..VECTORS {
-                state[i] = xor3(plain[i], load(&chain[i]), first);
+                state[i] = xor3(fetch(plain, i), state[i], first);
             }
             let mut product = Product::zero();
             unroll!(ROUND in [1 2 3 4 5 6 7 8 9 10 11 12 13] {
@@ -254,17 +253,35 @@ macro_rules! fused_kernel {
                         [reverse(second), broadcast(mac.powers[2 * i + 2])],
                     );
                 }
+                prefetch(ahead, ROUND);
                 product.pin(&mut state);
             });
             let key = broadcast(data[14]);
-            for (state, out) in state.iter().zip(out) {
-                store(out, enc_last(*state, key));
+            for (state, out) in state.iter_mut().zip(out) {
+                *state = enc_last(*state, key);
+                store(out, *state);
             }
             product.add_two(
                 [reverse(load(&hashed[VECTORS - 2])), broadcast(mac.powers[VECTORS - 1])],
                 [sums, broadcast(mac.powers[0])],
             );
-            xor(product.reduce(), reverse(load(&hashed[VECTORS - 1])))
+            (xor(product.reduce(), reverse(load(&hashed[VECTORS - 1]))), state)
+        }
+
+        /// The end of a segment, less than a group, and its padding.
+        #[inline(never)]
+        #[target_feature(enable = $features)]
+        fn seal_rest(keys: &Keys, rest: Source<'_>, padding: usize, chain: &Group, out: &mut [u8]) {
+            let mut last = EMPTY;
+            let bytes = last.as_flattened_mut();
+            rest.copy_to(bytes);
+            bytes[rest.len()..out.len()].fill(u8::try_from(padding).unwrap_or(0));
+            let vectors = out.len().div_ceil(WIDTH);
+            for (block, chain) in last.iter_mut().zip(chain).take(vectors) {
+                let state = xor(load(block), load(chain));
+                store(block, encrypt(&keys.data, state));
+            }
+            out.copy_from_slice(&last.as_flattened()[..out.len()]);
         }
 
         /// Opens one segment into `out` of the same length, padding included, and returns the tag
@@ -275,8 +292,9 @@ macro_rules! fused_kernel {
             let sealed_len = sealed.len();
             // Two rows of ciphertext of our own: each byte is loaded from the source once, and used
             // three times.
-            let mut rows = [[EMPTY; GROUPS], ivs(&keys.iv, at, out.len())];
-            let [even, odd] = &mut rows;
+            let (mut even, mut odd) = (Row([EMPTY; GROUPS]), Row([EMPTY; GROUPS]));
+            odd.fill(&keys.iv, at, out.len());
+            let (even, odd) = (&mut even.0, &mut odd.0);
             let mut sums = zero();
 
             let (pieces, rest) = sealed.pieces::<GROUP_LEN>();
@@ -291,14 +309,23 @@ macro_rules! fused_kernel {
             let (now, before) = if (g / GROUPS) % 2 == 0 { (even, &*odd) } else { (odd, &*even) };
             let (last, chain) = (&mut now[slot(g)], &before[slot(g)]);
             rest.copy_to(last.as_flattened_mut());
+            if !out_rest.is_empty() {
+                open_rest(keys, last, chain, out_rest);
+            }
+            finish(&keys.mac, mask, sums, &last.as_flattened()[..rest.len()], sealed_len)
+        }
+
+        /// The end of a segment, less than a group.
+        #[inline(never)]
+        #[target_feature(enable = $features)]
+        fn open_rest(keys: &Keys, last: &Group, chain: &Group, out: &mut [u8]) {
             let mut opened = EMPTY;
-            let vectors = rest.len().div_ceil(WIDTH);
+            let vectors = out.len().div_ceil(WIDTH);
             for i in 0..vectors {
                 let state = decrypt(&keys.data, load(&last[i]));
                 store(&mut opened[i], xor(state, load(&chain[i])));
             }
-            out_rest.copy_from_slice(&opened.as_flattened()[..out_rest.len()]);
-            finish(&keys.mac, mask, sums, &last.as_flattened()[..rest.len()], sealed_len)
+            out.copy_from_slice(&opened.as_flattened()[..out.len()]);
         }
 
         /// One group through AES backwards and through GHASH; `now` gets its ciphertext.
@@ -314,12 +341,12 @@ macro_rules! fused_kernel {
         ) -> Vector {
             let Keys { data, mac, .. } = black_box(keys);
             let first = broadcast(data[0]);
-            prefetch(sealed.as_ptr().cast());
-            prefetch(out.as_ptr().cast());
-            let mut state = fetch(sealed);
+            let ahead = [sealed.as_ptr().cast(), out.as_ptr().cast()];
+            let mut state = [first; VECTORS];
             for i in 0..VECTORS {
-                store(&mut now[i], state[i]);
-                state[i] = xor(state[i], first);
+                let vector = fetch(sealed, i);
+                store(&mut now[i], vector);
+                state[i] = xor(vector, first);
             }
             let mut product = Product::zero();
             unroll!(ROUND in [1 2 3 4 5 6 7 8 9 10 11 12 13] {
@@ -334,6 +361,7 @@ macro_rules! fused_kernel {
                         [reverse(second), broadcast(mac.powers[2 * i + 2])],
                     );
                 }
+                prefetch(ahead, ROUND);
                 product.pin(&mut state);
             });
             let key = broadcast(data[14]);
@@ -355,16 +383,16 @@ macro_rules! fused_kernel {
             let (pieces, rest) = from.pieces::<GROUP_LEN>();
             let (groups, to_rest) = as_groups_mut(to, from.len() / GROUP_LEN);
             for (piece, group) in pieces.zip(groups) {
-                let vectors = fetch(piece);
                 let mut product = Product::zero();
-                for i in 0..VECTORS {
-                    store(&mut group[i], vectors[i]);
-                    if i + 1 < VECTORS {
-                        product.add(reverse(vectors[i]), broadcast(mac.powers[i + 1]));
-                    }
-                }
                 product.add(sums, broadcast(mac.powers[0]));
-                sums = xor(product.reduce(), reverse(vectors[VECTORS - 1]));
+                for i in 0..VECTORS - 1 {
+                    let vector = fetch(piece, i);
+                    store(&mut group[i], vector);
+                    product.add(reverse(vector), broadcast(mac.powers[i + 1]));
+                }
+                let last = fetch(piece, VECTORS - 1);
+                store(&mut group[VECTORS - 1], last);
+                sums = xor(product.reduce(), reverse(last));
             }
             rest.copy_to(to_rest);
             finish(mac, mask, sums, &to_rest[..rest.len()], from.len())
@@ -377,20 +405,21 @@ macro_rules! fused_kernel {
             PAIRS * (round - 1) / 13..PAIRS * round / 13
         }
 
-        /// The IVs of the first lanes, as many as `len` bytes have (F-19).
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn ivs(keys: &Schedule, at: Position, len: usize) -> Row {
-            let mut row = [EMPTY; GROUPS];
-            let mut input = xor(
-                load(&FIRST_LANES),
-                broadcast(schedule::from_bytes(&at.iv_input(0).0)),
-            );
-            for block in row.as_flattened_mut().iter_mut().take(len.div_ceil(WIDTH)) {
-                store(block, encrypt(keys, input));
-                input = add(input, broadcast(_mm_set_epi64x(BLOCKS as i64, 0)));
+        impl Row {
+            /// The IVs of the first lanes, as many as `len` bytes have (F-19).
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn fill(&mut self, keys: &Schedule, at: Position, len: usize) {
+                let mut input = xor(
+                    load(&FIRST_LANES),
+                    broadcast(schedule::from_bytes(&at.iv_input(0).0)),
+                );
+                let vectors = self.0.as_flattened_mut();
+                for vector in vectors.iter_mut().take(len.div_ceil(WIDTH)) {
+                    store(vector, encrypt(keys, input));
+                    input = add(input, broadcast(_mm_set_epi64x(BLOCKS as i64, 0)));
+                }
             }
-            row
         }
 
         /// What the hash is XORed with (F-21): the encrypted first counter block.
@@ -460,29 +489,39 @@ macro_rules! fused_kernel {
             dec_last(state, broadcast(*last))
         }
 
-        /// Calls into the cache what a run of segments comes to soon: a group, [`AHEAD`] bytes behind
-        /// the one that begins at `start`.
+        /// Calls into the cache what a run of segments comes to soon: beside AES round `round`, 1 to
+        /// 13, its share of the lines that lie [`AHEAD`] bytes behind the group at each of `starts`.
+        /// All at once they would hold up the rounds.
         #[inline]
         #[target_feature(enable = $features)]
-        fn prefetch(start: *const u8) {
-            for line in (0..GROUP_LEN).step_by(CACHE_LINE) {
-                // A hint: of an address that cannot be read the CPU takes no notice.
-                _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(AHEAD + line).cast());
+        fn prefetch(starts: [*const u8; 2], round: usize) {
+            const LINES: usize = GROUP_LEN / CACHE_LINE;
+            for line in LINES * (round - 1) / 13..LINES * round / 13 {
+                for start in starts {
+                    // A hint: of an address that cannot be read the CPU takes no notice.
+                    _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(AHEAD + line * CACHE_LINE).cast());
+                }
             }
         }
 
-        /// Each byte of a piece, loaded once.
+        /// Vector `i` of a piece; to be called once for each.
         #[inline]
         #[target_feature(enable = $features)]
-        fn fetch(piece: Piece<'_, GROUP_LEN>) -> [Vector; VECTORS] {
-            let start = piece.as_ptr().cast::<Unaligned>();
+        fn fetch(piece: Piece<'_, GROUP_LEN>, i: usize) -> Vector {
+            assert!(i < VECTORS);
+            let from = piece.as_ptr().cast::<Unaligned>().wrapping_add(i);
+            // SAFETY: a piece has `VECTORS` vectors of readable bytes and `i` is one of them. The type
+            // asks for no alignment and has no invalid value. Volatile: somebody else may write
+            // there, so the compiler must not load it twice.
+            unsafe { from.read_volatile() }.0
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn load_group(group: &Group) -> [Vector; VECTORS] {
             let mut vectors = [zero(); VECTORS];
-            for (i, vector) in vectors.iter_mut().enumerate() {
-                let from = start.wrapping_add(i);
-                // SAFETY: a piece has `VECTORS` vectors of readable bytes and `i` is one of them. The type
-                // asks for no alignment and has no invalid value. Volatile: somebody else may write
-                // there, so the compiler must not load it twice.
-                *vector = unsafe { from.read_volatile() }.0;
+            for (vector, bytes) in vectors.iter_mut().zip(group) {
+                *vector = load(bytes);
             }
             vectors
         }
