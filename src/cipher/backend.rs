@@ -187,9 +187,11 @@ impl Backend {
         match self.0 {
             Kind::Portable => overwrite_stack::<{ 16 * KIB }>(),
             #[cfg(target_arch = "x86_64")]
-            Kind::Aesni(_) | Kind::Vaes256(_) | Kind::Vaes512(_) => {
-                overwrite_stack::<{ 6 * KIB }>();
-            }
+            Kind::Aesni(proof) => proof.wipe_stack(),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Vaes256(proof) => proof.wipe_stack(),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Vaes512(proof) => proof.wipe_stack(),
         }
     }
 }

@@ -20,7 +20,7 @@ macro_rules! unroll {
 
 macro_rules! fused_kernel {
     ($features:literal) => {
-        use std::hint::black_box;
+        use std::{hint::black_box, mem::MaybeUninit, ptr};
 
         use subtle::ConstantTimeEq;
 
@@ -90,6 +90,12 @@ macro_rules! fused_kernel {
             pub(in crate::cipher) fn gmac(self, key: &[u8; 32]) -> Box<dyn SealAndOpen> {
                 // SAFETY: `self` proves that the CPU has the features.
                 Box::new(Authenticator(self, Wiped::new(unsafe { expand_mac(key) })))
+            }
+
+            /// See [`crate::cipher::Backend::wipe_stack`].
+            pub(in crate::cipher) fn wipe_stack(self) {
+                // SAFETY: `self` proves that the CPU has the features.
+                unsafe { wipe_stack() }
             }
 
             /// See [`crate::cipher::cmac::kbkdf`].
@@ -467,6 +473,18 @@ macro_rules! fused_kernel {
             schedule::to_bytes(_mm_xor_si128(hash::reverse(hash), mask))
         }
 
+        /// A frame as deep as those of the functions here together, all zeros.
+        #[inline(never)]
+        #[target_feature(enable = $features)]
+        fn wipe_stack() {
+            let mut frame = [MaybeUninit::<Vector>::uninit(); FRAMES / WIDTH];
+            for vector in &mut frame {
+                // SAFETY: a place in `frame`. Volatile: the compiler must neither leave it out nor
+                // make it a call of `memset`, which takes three times as long to begin.
+                unsafe { ptr::write_volatile(vector, MaybeUninit::new(zero())) };
+            }
+        }
+
         #[inline]
         #[target_feature(enable = $features)]
         fn encrypt(keys: &Schedule, state: Vector) -> Vector {
@@ -609,6 +627,8 @@ macro_rules! fused_kernel {
             }
             lanes
         };
+        /// Without optimisation frames are larger.
+        const FRAMES: usize = if cfg!(debug_assertions) { 96 << 10 } else { 4 << 10 };
         const CACHE_LINE: usize = 64;
         /// As far as memory is away while a segment is worked on.
         const AHEAD: usize = 8192;
