@@ -136,9 +136,29 @@ fn pin([a, b, c, d, e]: [&mut Vector; 5]) {
     }
 }
 
-/// The last powers, `H^BLOCKS` in the first block.
+/// Blocks as a vector.
 #[inline]
 #[target_feature(enable = "avx")]
-fn last_powers(powers: &[__m128i; POWERS]) -> Vector {
-    powers[POWERS - 1]
+fn gather(&[block]: &[__m128i; BLOCKS]) -> Vector {
+    block
+}
+
+/// The blocks of a vector.
+#[inline]
+#[target_feature(enable = "avx")]
+fn scatter(vector: Vector, blocks: &mut [__m128i; BLOCKS]) {
+    *blocks = [vector];
+}
+
+#[inline]
+#[target_feature(enable = "avx")]
+fn first_block(vector: Vector) -> __m128i {
+    vector
+}
+
+/// A block at the end of a vector of zeros.
+#[inline]
+#[target_feature(enable = "avx")]
+fn last_block(block: __m128i) -> Vector {
+    block
 }

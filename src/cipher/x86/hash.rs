@@ -1,4 +1,4 @@
-//! GHASH on single blocks (NIST SP 800-38D section 6.4), and the powers of its key.
+//! GHASH on single blocks (NIST SP 800-38D section 6.4).
 //!
 //! Blocks are byte-reversed when they come in and multiplied as POLYVAL does it (RFC 8452 appendix
 //! A): GHASH under H is POLYVAL under x * H over reversed blocks, and POLYVAL's product needs no
@@ -21,19 +21,13 @@ pub(super) fn key(encrypted_zero: __m128i) -> __m128i {
     from_u128(h << 1 ^ carry)
 }
 
-/// The powers a kernel needs, in falling order: `V` multiples of the exponent `B` (blocks of one
-/// vector), from `V * B` on, then `B - 1` to 1. `N` is `V + B - 1`.
+/// `h` to the powers `N` to 1.
 #[inline]
 #[target_feature(enable = "pclmulqdq,avx")]
-pub(super) fn powers<const B: usize, const V: usize, const N: usize>(h: __m128i) -> [__m128i; N] {
-    const { assert!(N == V + B - 1) };
+pub(super) fn powers<const N: usize>(h: __m128i) -> [__m128i; N] {
     let mut powers = [h; N];
-    // Each is a product of two that are half as high: their latencies add up log2 times.
-    for i in 2..=B {
+    for i in 2..=N {
         powers[N - i] = multiply(powers[N - i / 2], powers[N - i.div_ceil(2)]);
-    }
-    for i in 2..=V {
-        powers[V - i] = multiply(powers[V - i / 2], powers[V - i.div_ceil(2)]);
     }
     powers
 }

@@ -38,7 +38,6 @@ macro_rules! fused_kernel {
         const GROUP_LEN: usize = VECTORS * WIDTH;
         /// Groups of one row of all lanes.
         const GROUPS: usize = 64 * BLOCK_LEN / GROUP_LEN;
-        const POWERS: usize = VECTORS + BLOCKS - 1;
 
         type Group = [[u8; WIDTH]; VECTORS];
 
@@ -60,8 +59,10 @@ macro_rules! fused_kernel {
 
         struct Mac {
             aes: Schedule,
-            /// Falling powers of the hash key, see [`hash::powers`].
-            powers: [__m128i; POWERS],
+            /// `H^BLOCKS` to the powers `VECTORS` to 1.
+            powers: [__m128i; VECTORS],
+            /// `H` to the powers `2 * BLOCKS` to 1.
+            last: [__m128i; 2 * BLOCKS],
         }
 
         // SAFETY: round keys and powers, plain bytes without a drop of their own.
@@ -75,21 +76,21 @@ macro_rules! fused_kernel {
 
         impl Proof {
             /// To seal suite 1 with.
-            pub(in crate::cipher) fn sealer(self, keys: Subkeys<'_>) -> Box<dyn SealSegment> {
+            pub(in crate::cipher) fn sealer(self, subkeys: Subkeys<'_>) -> Box<dyn SealSegment> {
                 // SAFETY: `self` proves that the CPU has the features.
-                Box::new(Sealer(self, Wiped::new(unsafe { expand(keys) })))
+                unsafe { sealer(self, subkeys) }
             }
 
             /// To open suite 1 with.
-            pub(in crate::cipher) fn opener(self, keys: Subkeys<'_>) -> Box<dyn OpenSegment> {
+            pub(in crate::cipher) fn opener(self, subkeys: Subkeys<'_>) -> Box<dyn OpenSegment> {
                 // SAFETY: `self` proves that the CPU has the features.
-                Box::new(Opener(self, Wiped::new(unsafe { expand_inverse(keys) })))
+                unsafe { opener(self, subkeys) }
             }
 
             /// To seal and open suite 0 with, under its MAC key.
             pub(in crate::cipher) fn gmac(self, key: &[u8; 32]) -> Box<dyn SealAndOpen> {
                 // SAFETY: `self` proves that the CPU has the features.
-                Box::new(Authenticator(self, Wiped::new(unsafe { expand_mac(key) })))
+                unsafe { authenticator(self, key) }
             }
 
             /// See [`crate::cipher::Backend::wipe_stack`].
@@ -165,30 +166,92 @@ macro_rules! fused_kernel {
             }
         }
 
+        // Keys are expanded in their box: moved there, they would be copied on the way.
         #[target_feature(enable = $features)]
-        fn expand(Subkeys { enc, iv, mac }: Subkeys<'_>) -> Keys {
-            Keys {
-                data: schedule::expand(enc),
-                iv: schedule::expand(iv),
-                mac: expand_mac(mac),
-            }
+        fn sealer(proof: Proof, subkeys: Subkeys<'_>) -> Box<Sealer> {
+            let mut sealer = Box::new(Sealer(proof, Wiped::new(Keys::empty())));
+            sealer.1.expand(subkeys);
+            sealer
         }
 
         #[target_feature(enable = $features)]
-        fn expand_inverse(subkeys: Subkeys<'_>) -> Keys {
-            let mut keys = expand(subkeys);
-            keys.data = schedule::invert(&keys.data);
-            keys
+        fn opener(proof: Proof, subkeys: Subkeys<'_>) -> Box<Opener> {
+            let mut opener = Box::new(Opener(proof, Wiped::new(Keys::empty())));
+            opener.1.expand(subkeys);
+            schedule::invert(&mut opener.1.data);
+            opener
         }
 
         #[target_feature(enable = $features)]
-        fn expand_mac(key: &[u8; 32]) -> Mac {
-            let aes = schedule::expand(key);
-            let [zero] = schedule::encrypt(&aes, [_mm_setzero_si128()]);
-            Mac {
-                aes,
-                powers: hash::powers::<BLOCKS, VECTORS, POWERS>(hash::key(zero)),
+        fn authenticator(proof: Proof, key: &[u8; 32]) -> Box<Authenticator> {
+            let mut authenticator = Box::new(Authenticator(proof, Wiped::new(Mac::empty())));
+            schedule::expand_all([key], [&mut authenticator.1.aes]);
+            authenticator.1.raise();
+            authenticator
+        }
+
+        impl Keys {
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn empty() -> Self {
+                let [data, iv] = [schedule::empty(); 2];
+                Self { data, iv, mac: Mac::empty() }
             }
+
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn expand(&mut self, Subkeys { enc, iv, mac }: Subkeys<'_>) {
+                let schedules = [&mut self.data, &mut self.iv, &mut self.mac.aes];
+                schedule::expand_all([enc, iv, mac], schedules);
+                self.mac.raise();
+            }
+        }
+
+        impl Mac {
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn empty() -> Self {
+                Self {
+                    aes: schedule::empty(),
+                    powers: [_mm_setzero_si128(); VECTORS],
+                    last: [_mm_setzero_si128(); 2 * BLOCKS],
+                }
+            }
+
+            /// The powers of the hash key, as many at a time as a vector has blocks. Each is a product
+            /// of two that are half as high: their latencies add up log2 times.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn raise(&mut self) {
+                let [zero] = schedule::encrypt(&self.aes, [_mm_setzero_si128()]);
+                let low = hash::powers::<BLOCKS>(hash::key(zero));
+                let step = low[0];
+                let low = gather(&low);
+                let high = multiply(low, broadcast(step));
+                scatter(high, self.last.first_chunk_mut().expect("twice as many"));
+                scatter(low, self.last.last_chunk_mut().expect("twice as many"));
+
+                let first = hash::powers::<BLOCKS>(step);
+                let mut rising = [gather(&first); VECTORS / BLOCKS];
+                for i in 1..rising.len() {
+                    let half = 1 << i.ilog2();
+                    let factor = first_block(rising[half - 1]);
+                    rising[i] = multiply(rising[i - half], broadcast(factor));
+                }
+                let (powers, _) = self.powers.as_chunks_mut();
+                for (vector, powers) in rising.iter().rev().zip(powers) {
+                    scatter(*vector, powers);
+                }
+            }
+        }
+
+        /// Block by block, reduced.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn multiply(a: Vector, b: Vector) -> Vector {
+            let mut product = Product::zero();
+            product.add(a, b);
+            product.reduce()
         }
 
         /// Seals one segment; `out` is as long as `plain`, or longer by its padding.
@@ -457,20 +520,34 @@ macro_rules! fused_kernel {
         #[target_feature(enable = $features)]
         fn finish(mac: &Mac, mask: __m128i, sums: Vector, rest: &[u8], len: usize) -> [u8; TAG_LEN] {
             let (vectors, rest) = rest.as_chunks();
-            let mut product = Product::zero();
-            product.add(absorb(mac, sums, vectors), last_powers(&mac.powers));
-            let mut hash = product.fold();
-            let h = mac.powers[POWERS - 1];
-            for block in rest.chunks(BLOCK_LEN) {
-                let mut padded = [0; BLOCK_LEN];
-                padded[..block.len()].copy_from_slice(block);
-                let block = hash::reverse(schedule::from_bytes(&padded));
-                hash = hash::multiply(_mm_xor_si128(hash, block), h);
+            let mut sums = absorb(mac, sums, vectors);
+            // What is less than a vector goes to the end of one, before the lengths.
+            let mut blocks = rest.len().div_ceil(BLOCK_LEN);
+            let mut end = zero();
+            if blocks > 0 {
+                let mut bytes = [0; 2 * WIDTH];
+                let start = 2 * WIDTH - (blocks + 1) * BLOCK_LEN;
+                bytes[start..start + rest.len()].copy_from_slice(rest);
+                let (halves, _) = bytes.as_chunks();
+                if blocks == BLOCKS {
+                    // With them one block too many: they fill a vector of their own.
+                    let mut whole = [0; WIDTH];
+                    whole[..rest.len()].copy_from_slice(rest);
+                    sums = absorb(mac, sums, &[whole]);
+                    blocks = 0;
+                } else {
+                    end = load(&halves[1]);
+                }
             }
             // The two lengths in bits: of what is authenticated, and of nothing encrypted.
             let lengths = schedule::from_u128((8 * len as u128) << 64);
-            hash = hash::multiply(_mm_xor_si128(hash, lengths), h);
-            schedule::to_bytes(_mm_xor_si128(hash::reverse(hash), mask))
+            let end = xor(reverse(end), last_block(lengths));
+            let (_, low) = mac.last.as_chunks::<BLOCKS>().0.split_at(1);
+            let mut product = Product::zero();
+            product.add(end, gather(&low[0]));
+            let falling = mac.last[BLOCKS - 1 - blocks..].first_chunk().expect("of twice as many");
+            product.add(sums, gather(falling));
+            schedule::to_bytes(_mm_xor_si128(hash::reverse(product.fold()), mask))
         }
 
         /// A frame as deep as those of the functions here together, all zeros.

@@ -30,7 +30,7 @@ fn chains<const N: usize, const S: usize, const WRAP: bool>(batch: &mut [KeyWrap
     for (schedule, wrap) in keys.iter_mut().zip(batch.iter()) {
         *schedule = expand(wrap.key());
         if !WRAP {
-            *schedule = invert(schedule);
+            invert(schedule);
         }
     }
     run::<N, S, WRAP>(batch, |blocks| cipher::<N, WRAP>(&keys, blocks));

@@ -13,41 +13,63 @@ pub(super) type Schedule = [__m128i; 15];
 // SAFETY: plain bytes without a drop of their own.
 unsafe impl Flat for Schedule {}
 
+/// No keys yet.
+#[inline]
+#[target_feature(enable = "aes,avx")]
+pub(super) fn empty() -> Schedule {
+    [_mm_setzero_si128(); 15]
+}
+
 /// The round keys to encrypt with.
 #[inline]
 #[target_feature(enable = "aes,avx")]
 pub(super) fn expand(key: &[u8; 32]) -> Schedule {
-    let (halves, _) = key.as_chunks::<16>();
-    let mut keys = [_mm_setzero_si128(); 15];
-    keys[0] = from_bytes(&halves[0]);
-    keys[1] = from_bytes(&halves[1]);
-    let mut constant = 1;
-    for i in (2..15).step_by(2) {
-        // SubWord(RotWord(last word)) in every column: then ShiftRows moves nothing, and the last
-        // round of AES is SubBytes and an XOR.
-        let rotated = _mm_shuffle_epi8(keys[i - 1], _mm_set1_epi32(0x0C0F_0E0D));
-        let word = _mm_aesenclast_si128(rotated, _mm_set1_epi32(constant));
-        keys[i] = _mm_xor_si128(prefix_xor(keys[i - 2]), word);
-        constant <<= 1;
-        if i + 1 < 15 {
-            let last = _mm_shuffle_epi32::<0xFF>(keys[i]);
-            let word = _mm_aesenclast_si128(last, _mm_setzero_si128());
-            keys[i + 1] = _mm_xor_si128(prefix_xor(keys[i - 1]), word);
-        }
-    }
+    let mut keys = empty();
+    expand_all([key], [&mut keys]);
     keys
 }
 
-/// The round keys of the equivalent inverse cipher (FIPS 197 section 5.3.5).
+/// The round keys of several keys. Each round key waits for the one before: side by side they take
+/// little longer than one.
 #[inline]
 #[target_feature(enable = "aes,avx")]
-pub(super) fn invert(keys: &Schedule) -> Schedule {
-    let mut inverse = *keys;
-    inverse.reverse();
-    for key in &mut inverse[1..14] {
+pub(super) fn expand_all<const N: usize>(keys: [&[u8; 32]; N], into: [&mut Schedule; N]) {
+    let mut before = keys.map(|key| from_bytes(&key.as_chunks::<16>().0[0]));
+    let mut now = keys.map(|key| from_bytes(&key.as_chunks::<16>().0[1]));
+    for n in 0..N {
+        into[n][0] = before[n];
+        into[n][1] = now[n];
+    }
+    let mut constant = 1;
+    for i in (2..15).step_by(2) {
+        for n in 0..N {
+            // SubWord(RotWord(last word)) in every column: then ShiftRows moves nothing, and the last
+            // round of AES is SubBytes and an XOR.
+            let rotated = _mm_shuffle_epi8(now[n], _mm_set1_epi32(0x0C0F_0E0D));
+            let word = _mm_aesenclast_si128(rotated, _mm_set1_epi32(constant));
+            before[n] = _mm_xor_si128(prefix_xor(before[n]), word);
+            into[n][i] = before[n];
+        }
+        constant <<= 1;
+        if i + 1 < 15 {
+            for n in 0..N {
+                let last = _mm_shuffle_epi32::<0xFF>(before[n]);
+                let word = _mm_aesenclast_si128(last, _mm_setzero_si128());
+                now[n] = _mm_xor_si128(prefix_xor(now[n]), word);
+                into[n][i + 1] = now[n];
+            }
+        }
+    }
+}
+
+/// Makes of them the round keys of the equivalent inverse cipher (FIPS 197 section 5.3.5).
+#[inline]
+#[target_feature(enable = "aes,avx")]
+pub(super) fn invert(keys: &mut Schedule) {
+    keys.reverse();
+    for key in &mut keys[1..14] {
         *key = _mm_aesimc_si128(*key);
     }
-    inverse
 }
 
 /// Encrypts blocks side by side.

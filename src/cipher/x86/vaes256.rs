@@ -141,10 +141,32 @@ fn pin([a, b, c, d, e]: [&mut Vector; 5]) {
     }
 }
 
-/// The last powers, `H^BLOCKS` in the first block.
+/// Blocks as a vector.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn last_powers(powers: &[__m128i; POWERS]) -> Vector {
-    let [.., a, b] = *powers;
+fn gather(&[a, b]: &[__m128i; BLOCKS]) -> Vector {
     _mm256_set_m128i(b, a)
+}
+
+/// The blocks of a vector.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn scatter(vector: Vector, blocks: &mut [__m128i; BLOCKS]) {
+    *blocks = [
+        _mm256_castsi256_si128(vector),
+        _mm256_extracti128_si256::<1>(vector),
+    ];
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn first_block(vector: Vector) -> __m128i {
+    _mm256_castsi256_si128(vector)
+}
+
+/// A block at the end of a vector of zeros.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn last_block(block: __m128i) -> Vector {
+    _mm256_set_m128i(block, _mm_setzero_si128())
 }

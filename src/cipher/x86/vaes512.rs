@@ -146,12 +146,36 @@ fn pin([a, b, c, d, e]: [&mut Vector; 5]) {
     }
 }
 
-/// The last powers, `H^BLOCKS` in the first block.
+/// Blocks as a vector.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn last_powers(powers: &[__m128i; POWERS]) -> Vector {
-    let [.., a, b, c, d] = *powers;
+fn gather(&[a, b, c, d]: &[__m128i; BLOCKS]) -> Vector {
     let first = _mm256_set_m128i(b, a);
     let second = _mm256_set_m128i(d, c);
     _mm512_inserti64x4::<1>(_mm512_castsi256_si512(first), second)
+}
+
+/// The blocks of a vector.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn scatter(vector: Vector, blocks: &mut [__m128i; BLOCKS]) {
+    *blocks = [
+        _mm512_extracti32x4_epi32::<0>(vector),
+        _mm512_extracti32x4_epi32::<1>(vector),
+        _mm512_extracti32x4_epi32::<2>(vector),
+        _mm512_extracti32x4_epi32::<3>(vector),
+    ];
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn first_block(vector: Vector) -> __m128i {
+    _mm512_castsi512_si128(vector)
+}
+
+/// A block at the end of a vector of zeros.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn last_block(block: __m128i) -> Vector {
+    _mm512_inserti32x4::<3>(_mm512_setzero_si512(), block)
 }
