@@ -11,6 +11,7 @@ use super::AppState;
 use super::access;
 use super::access::Principal;
 use super::body::blocking;
+use super::ceph;
 use super::errors::{error, from_vault, invalid_argument};
 use super::facts::{Facts, etag, strong};
 use super::sse::{base64_decode, base64_encode};
@@ -22,10 +23,11 @@ pub(super) async fn list_objects(
     request: S3Request<ListObjectsInput>,
 ) -> S3Result<S3Response<ListObjectsOutput>> {
     let principal = access::principal(&request)?;
-    let input = request.input;
+    let S3Request { input, uri, .. } = request;
     let max_keys = max_keys(input.max_keys)?;
     let coding = Coding::of(input.encoding_type.as_ref())?;
     let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
+    ceph::refuse_unordered(state.settings.compat, &uri, delimiter.as_deref())?;
     let query = Query {
         bucket: input.bucket.clone(),
         prefix: input.prefix.clone().unwrap_or_default(),
@@ -59,10 +61,11 @@ pub(super) async fn list_objects_v2(
     request: S3Request<ListObjectsV2Input>,
 ) -> S3Result<S3Response<ListObjectsV2Output>> {
     let principal = access::principal(&request)?;
-    let input = request.input;
+    let S3Request { input, uri, .. } = request;
     let max_keys = max_keys(input.max_keys)?;
     let coding = Coding::of(input.encoding_type.as_ref())?;
     let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
+    ceph::refuse_unordered(state.settings.compat, &uri, delimiter.as_deref())?;
     let start = match &input.continuation_token {
         Some(token) => Start::At(base64_decode(token.as_bytes()).ok_or_else(|| {
             invalid_argument(

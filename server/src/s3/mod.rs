@@ -11,6 +11,7 @@ mod attributes;
 mod body;
 mod bucket_encryption;
 mod buckets;
+mod ceph;
 mod checksums;
 mod conditions;
 mod copy;
@@ -119,8 +120,8 @@ impl Face {
     fn in_terms_of_the_client(&self, cause: S3Error) -> S3Error {
         let cause = self.state.kms.in_terms_of_the_client(cause);
         match self.state.settings.compat {
-            config::Compat::Aws => cause,
-            config::Compat::Ceph => sse::as_ceph(cause),
+            Compat::Aws => cause,
+            Compat::Ceph => ceph::worded(cause),
         }
     }
 }

@@ -27,6 +27,10 @@ use super::part_sums::UploadSum;
 use super::sse::{self, CustomerFields, CustomerKey};
 use super::version;
 
+/// What S3 says of a range that the source of a part does not have.
+pub(super) const RANGE_BEYOND_SOURCE: &str =
+    "Range specified is not valid for source object of size";
+
 pub(super) async fn upload_part(
     state: &Arc<AppState>,
     request: S3Request<UploadPartInput>,
@@ -149,10 +153,7 @@ pub(super) async fn upload_part_copy(
             return Err(invalid_argument(
                 "x-amz-copy-source-range",
                 input.copy_source_range.as_deref().unwrap_or_default(),
-                format!(
-                    "Range specified is not valid for source object of size: {}",
-                    info.length
-                ),
+                format!("{RANGE_BEYOND_SOURCE}: {}", info.length),
             ));
         }
     };

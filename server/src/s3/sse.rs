@@ -197,15 +197,6 @@ pub(super) fn wrong_key() -> S3Error {
     error(S3ErrorCode::AccessDenied, WRONG_KEY)
 }
 
-/// The same as clients of ceph expect it.
-pub(super) fn as_ceph(cause: S3Error) -> S3Error {
-    if *cause.code() == S3ErrorCode::AccessDenied && cause.message() == Some(WRONG_KEY) {
-        error(S3ErrorCode::InvalidArgument, WRONG_KEY)
-    } else {
-        cause
-    }
-}
-
 /// `aws:kms`, and no key to wrap under.
 pub(super) fn kms_not_configured() -> S3Error {
     error(
@@ -238,7 +229,8 @@ pub(super) fn rotation_keys_equal_but_wrong() -> S3Error {
     )
 }
 
-const WRONG_KEY: &str = "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key.";
+/// What S3 says of a key that does not open the object.
+pub(super) const WRONG_KEY: &str = "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key.";
 
 fn no_locked_memory() -> S3Error {
     error(

@@ -13,6 +13,8 @@ pub(super) struct Tags(pub(super) Vec<(String, String)>);
 
 /// Tags of one bucket.
 pub(super) const MOST_OF_BUCKET: usize = 50;
+/// What S3 says of too many.
+pub(super) const TOO_MANY: &str = "Tag set cannot be greater than";
 const LONGEST_KEY: usize = 128;
 const LONGEST_VALUE: usize = 256;
 
@@ -27,7 +29,7 @@ impl Tags {
             return Err(custom(
                 http::StatusCode::BAD_REQUEST,
                 "BadRequest",
-                format!("Tag set cannot be greater than {most}"),
+                format!("{TOO_MANY} {most}"),
             ));
         }
         let mut tags: Vec<(String, String)> = Vec::with_capacity(set.len());

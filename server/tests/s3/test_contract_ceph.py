@@ -58,6 +58,29 @@ class Ceph(contract.Contract):
         self.put("something")
         self.assertEqual(self.call("DELETE", self.path("something"), {"If-Match": '"no"'}).status, 412)
 
+    def test_errors_that_have_other_names(self):
+        self.put("source", b"12345")
+        s3 = self.daemon.client()
+        many = {"TagSet": [{"Key": str(n), "Value": ""} for n in range(11)]}
+        with self.assertRaises(ClientError) as refused:
+            s3.put_object_tagging(Bucket=self.bucket, Key="source", Tagging=many)
+        self.assertEqual(refused.exception.response["Error"]["Code"], "InvalidTag")
+        part = {"Bucket": self.bucket, "Key": "parts", "PartNumber": 1}
+        part["UploadId"] = s3.create_multipart_upload(Bucket=self.bucket, Key="parts")["UploadId"]
+        with self.assertRaises(ClientError) as refused:
+            s3.upload_part_copy(**part, CopySource=f"{self.bucket}/source", CopySourceRange="bytes=0-21")
+        answer = refused.exception.response
+        self.assertEqual((answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]), (416, "InvalidRange"))
+
+    def test_a_listing_without_an_order_folds_nothing(self):
+        self.put("a")
+        unordered = {"allow-unordered": "true"}
+        for form in ({}, {"list-type": "2"}):
+            listed = self.call("GET", f"/{self.bucket}", query=form | unordered)
+            self.assertIn(b"<Key>a</Key>", listed.body)
+            folded = self.call("GET", f"/{self.bucket}", query=form | unordered | {"delimiter": "/"})
+            self.assertEqual((folded.status, folded.error()["Code"]), (400, "InvalidArgument"))
+
     def test_nobody_sees_an_empty_list_of_buckets(self):
         reply = self.call("GET", "/", sign=False)
         self.assertEqual(reply.status, 200, reply.body)

@@ -83,8 +83,9 @@ class Buckets(Case):
                     break
                 token = {"ContinuationToken": page["ContinuationToken"]}
             self.assertEqual(found, names, size)
-        self.refused(400, "InvalidArgument", s3.list_buckets, MaxBuckets=0)
-        self.refused(400, "InvalidArgument", s3.list_buckets, MaxBuckets=10_001)
+        for size in ("0", "10001"):
+            reply = raw.request(daemon, "GET", "/", query={"max-buckets": size})
+            self.assertEqual((reply.status, reply.error()["Code"]), (400, "InvalidArgument"))
 
     def test_names_that_no_bucket_may_have(self):
         for name in ("Upper", "a", "under_score", "1.2.3.4", "a-.b", "a.-b", "a..b", "xn--abc", "sthree-a", "abc-s3alias"):
@@ -233,7 +234,9 @@ class Objects(Case):
         self.refused(403, "SignatureDoesNotMatch", other.list_objects_v2, Bucket=BUCKET)
 
     def test_a_put_says_how_long_it_is(self):
-        url = urllib.parse.urlsplit(s3.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": "long"}))
+        signer = daemon.client(signature_version="s3v4")
+        where = {"Bucket": BUCKET, "Key": "long"}
+        url = urllib.parse.urlsplit(signer.generate_presigned_url("put_object", Params=where))
         context = ssl.create_default_context(cafile=daemon.env["AWS_CA_BUNDLE"])
         for length, status in ((None, 411), ("0", 200)):
             connection = http.client.HTTPSConnection(url.hostname, url.port, context=context, timeout=60)
@@ -255,7 +258,8 @@ class Objects(Case):
             self.assertEqual((reply.status, reply.error()["Code"]), (status, code), value)
         date = email.utils.formatdate(usegmt=True)
         self.assertEqual(raw.request(daemon, "GET", f"/{BUCKET}", {"Date": date}).status, 200)
-        long = s3.generate_presigned_url("list_objects_v2", Params={"Bucket": BUCKET}, ExpiresIn=604_801)
+        signer = daemon.client(signature_version="s3v4")
+        long = signer.generate_presigned_url("list_objects_v2", Params={"Bucket": BUCKET}, ExpiresIn=604_801)
         reply = raw.send(daemon, "GET", long, {})
         self.assertEqual((reply.status, reply.error()["Code"]), (400, "AuthorizationQueryParametersError"))
 
