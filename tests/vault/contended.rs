@@ -218,6 +218,43 @@ fn writers_of_one_key_each_add_a_version() {
     }
 }
 
+#[test]
+fn of_two_writers_of_one_key_one_is_on_top_and_of_two_that_demand_absence_one_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (stores, [a, b]) = two(dir.path());
+    let bodies = [bytes(40_000, 1), bytes(50_000, 2)];
+    for round in 0..2 * ROUNDS {
+        let key = format!("{round}").into_bytes();
+        let demand = match round % 2 {
+            0 => Precondition::None,
+            _ => Precondition::Absent,
+        };
+        let (one, other) = at_once(
+            || put_if(&a, "b", &key, &bodies[0], demand),
+            || put_if(&b, "b", &key, &bodies[1], demand),
+        );
+        let stat = a.stat("b", &key, Which::Current).unwrap();
+        let on_top = match (&one, &other) {
+            (Ok(one), Ok(other)) if demand == Precondition::None => {
+                // One of them was told that it replaced the other.
+                let first = [one, other].map(|done| done.replaced.is_none());
+                assert_eq!(first.iter().filter(|first| **first).count(), 1);
+                usize::from(first[0])
+            }
+            (Ok(_), Err(VaultError::PreconditionFailed)) => 0,
+            (Err(VaultError::PreconditionFailed), Ok(_)) => 1,
+            _ => panic!("{one:?} {other:?}"),
+        };
+        let winner = [one, other].into_iter().nth(on_top).unwrap();
+        assert_eq!(stat.instance, winner.unwrap().instance);
+        assert!(get(&b, "b", &key).unwrap() == bodies[on_top]);
+    }
+    a.maintain().unwrap();
+    assert_eq!(blobs(&stores), 2 * ROUNDS);
+    let records = stores.keys.scan(ScanBy::All, None, 1000).unwrap();
+    assert_eq!(records.len(), 2 * ROUNDS);
+}
+
 /// Another key for an object, while it is overwritten, deleted, or deleted as what somebody had judged before.
 #[test]
 fn an_object_that_gets_another_key_is_overwritten_and_deleted_all_the_same() {
