@@ -35,9 +35,9 @@ fn a_bucket_takes_plain_objects_only_while_it_is_opened_for_them() {
     let part = put_part(&vault, b"parts", upload, 1, b"readable").unwrap();
     let mut during = vault.put(plain(b"y")).unwrap();
     during.write(b"readable").unwrap();
+    let kept = blobs_of(&stores.blobs);
     let mut during_part = vault.put_part(part_in("b", b"parts", upload, 2)).unwrap();
     during_part.write(b"readable").unwrap();
-    let kept = blobs_of(&stores.blobs);
     vault.allow_plaintext(&bucket, false).unwrap();
     refused(during.commit(Default::default()));
     refused(during_part.commit(&list(&[])));
