@@ -7,7 +7,7 @@ use aes::{
 };
 
 use super::{
-    BLOCK_LEN, OpenSegment, Position, SealSegment, Source, Subkeys, TAG_LEN, Unauthentic,
+    BLOCK_LEN, OpenSegment, Position, SealSegment, Subkeys, TAG_LEN, Unauthentic,
     gmac::Gmac,
     lanes,
     wiped::{Flat, Wiped},
@@ -31,9 +31,7 @@ impl<Aes: Flat + KeyInit + KeySizeUser<KeySize = U32>> Cbc64<Aes> {
 }
 
 impl SealSegment for Cbc64<Aes256Enc> {
-    fn seal(&self, at: Position, plain: Source<'_>, out: &mut [u8]) -> [u8; TAG_LEN] {
-        let mut copy = Vec::new();
-        let plain = plain.read(&mut copy);
+    fn seal(&self, at: Position, plain: &[u8], out: &mut [u8]) -> [u8; TAG_LEN] {
         lanes::encrypt(&self.data, &lanes::ivs(&self.iv, at), plain, out);
         self.mac.tag(at, out)
     }
@@ -43,12 +41,10 @@ impl OpenSegment for Cbc64<Aes256Dec> {
     fn open(
         &self,
         at: Position,
-        sealed: Source<'_>,
+        sealed: &[u8],
         tag: &[u8; TAG_LEN],
         out: &mut [u8],
     ) -> Result<(), Unauthentic> {
-        let mut copy = Vec::new();
-        let sealed = sealed.read(&mut copy);
         self.mac.verify(at, sealed, tag)?;
         lanes::decrypt(&self.data, &lanes::ivs(&self.iv, at), sealed, out);
         Ok(())

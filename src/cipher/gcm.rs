@@ -2,7 +2,7 @@
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
-use super::{OpenSegment, Position, SealSegment, Source, TAG_LEN, Unauthentic};
+use super::{OpenSegment, Position, SealSegment, TAG_LEN, Unauthentic};
 
 /// An expanded key. AWS-LC wipes it when it frees it.
 pub(crate) struct Gcm(LessSafeKey);
@@ -15,15 +15,13 @@ impl Gcm {
 }
 
 impl SealSegment for Gcm {
-    fn seal(&self, at: Position, plain: Source<'_>, out: &mut [u8]) -> [u8; TAG_LEN] {
-        plain.copy_to(out);
-        let sealed = self
-            .0
-            .seal_in_place_separate_tag(nonce(at), Aad::empty(), out);
-        let tag = sealed.expect("a segment is shorter than the 64 GiB of GCM");
-        let mut bytes = [0; TAG_LEN];
-        bytes.copy_from_slice(tag.as_ref());
-        bytes
+    fn seal(&self, at: Position, plain: &[u8], out: &mut [u8]) -> [u8; TAG_LEN] {
+        let mut tag = [0; TAG_LEN];
+        let sealed =
+            self.0
+                .seal_out_of_place_scatter(nonce(at), Aad::empty(), plain, out, &[], &mut tag);
+        sealed.expect("as long as the plaintext, and shorter than the 64 GiB of GCM");
+        tag
     }
 }
 
@@ -31,12 +29,10 @@ impl OpenSegment for Gcm {
     fn open(
         &self,
         at: Position,
-        sealed: Source<'_>,
+        sealed: &[u8],
         tag: &[u8; TAG_LEN],
         out: &mut [u8],
     ) -> Result<(), Unauthentic> {
-        let mut copy = Vec::new();
-        let sealed = sealed.read(&mut copy);
         self.0
             .open_separate_gather(nonce(at), Aad::empty(), sealed, tag, out)
             .map_err(|_| Unauthentic)

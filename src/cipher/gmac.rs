@@ -9,7 +9,7 @@ use ghash::{GHash, universal_hash::UniversalHash};
 use subtle::ConstantTimeEq;
 
 use super::{
-    Block, OpenSegment, Position, SealSegment, Source, TAG_LEN, Unauthentic,
+    Block, OpenSegment, Position, SealSegment, TAG_LEN, Unauthentic,
     backend::SealAndOpen,
     wiped::{Wiped, wipe},
 };
@@ -65,8 +65,8 @@ impl Gmac {
 
 /// Suite 0, `PLAIN-GMAC` (F-23).
 impl SealSegment for Gmac {
-    fn seal(&self, at: Position, plain: Source<'_>, out: &mut [u8]) -> [u8; TAG_LEN] {
-        plain.copy_to(out);
+    fn seal(&self, at: Position, plain: &[u8], out: &mut [u8]) -> [u8; TAG_LEN] {
+        out.copy_from_slice(plain);
         self.tag(at, out)
     }
 }
@@ -82,11 +82,11 @@ impl OpenSegment for Gmac {
     fn open(
         &self,
         at: Position,
-        sealed: Source<'_>,
+        sealed: &[u8],
         tag: &[u8; TAG_LEN],
         out: &mut [u8],
     ) -> Result<(), Unauthentic> {
-        sealed.copy_to(out);
+        out.copy_from_slice(sealed);
         self.verify(at, out, tag)
     }
 }

@@ -14,7 +14,6 @@ mod gmac;
 pub(crate) mod key_wrap;
 mod lanes;
 pub(crate) mod sha256;
-mod source;
 mod suite;
 mod wiped;
 #[cfg(target_arch = "x86_64")]
@@ -25,7 +24,6 @@ pub(crate) use cbc64::unpadded_len;
 #[cfg(feature = "gcm")]
 pub(crate) use gcm::Gcm;
 pub(crate) use lanes::padded_len;
-pub(crate) use source::Source;
 pub(crate) use suite::{OpenSegment, SealSegment, Subkeys};
 pub(crate) use wiped::{overwrite_stack, wipe};
 

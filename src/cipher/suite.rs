@@ -1,6 +1,6 @@
 //! What a backend does for a suite: whole segments sealed and opened under keys it expanded.
 
-use super::{Position, Source, TAG_LEN, Unauthentic};
+use super::{Position, TAG_LEN, Unauthentic};
 
 /// The subkeys of a blob (F-13).
 #[derive(Clone, Copy)]
@@ -15,7 +15,7 @@ pub(crate) trait SealSegment: Send + Sync {
     /// Writes the ciphertext of `plain` to `out` and returns its tag. In suite 1 `out` has the length
     /// of `plain` for a segment before the last and [`padded_len`] for the last, else always the
     /// length of `plain`.
-    fn seal(&self, at: Position, plain: Source<'_>, out: &mut [u8]) -> [u8; TAG_LEN];
+    fn seal(&self, at: Position, plain: &[u8], out: &mut [u8]) -> [u8; TAG_LEN];
 }
 
 /// Expanded keys to open with, wiped on drop.
@@ -28,7 +28,7 @@ pub(crate) trait OpenSegment: Send + Sync {
     fn open(
         &self,
         at: Position,
-        sealed: Source<'_>,
+        sealed: &[u8],
         tag: &[u8; TAG_LEN],
         out: &mut [u8],
     ) -> Result<(), Unauthentic>;

@@ -106,9 +106,7 @@ impl SealKeys {
         let Some(tag) = tag.first_chunk_mut::<TAG_LEN>() else {
             return Err(FormatError::Misuse("no room for the sealed segment"));
         };
-        *tag = self
-            .cipher
-            .seal(Position { index, last }, plain.into(), body);
+        *tag = self.cipher.seal(Position { index, last }, plain, body);
         self.backend.wipe_stack();
         Ok(len + TAG_LEN)
     }
@@ -213,7 +211,7 @@ impl OpenKeys {
         let plain = plain
             .get_mut(..body.len())
             .ok_or(FormatError::Misuse("no room for the opened segment"))?;
-        let opened = self.cipher.open(at, body.into(), tag, plain);
+        let opened = self.cipher.open(at, body, tag, plain);
         let len = opened.and_then(|()| match self.suite {
             Suite::Cbc64Gmac if at.last => unpadded_len(plain),
             _ => Ok(plain.len()),

@@ -30,8 +30,7 @@ macro_rules! fused_kernel {
         };
         use crate::cipher::{
             BLOCK_LEN, Block, Derived, OpenSegment, Position, SealSegment, Subkeys, TAG_LEN, Unauthentic,
-            backend::SealAndOpen, source::{Piece, Source},
-            wiped::{Flat, Wiped},
+            backend::SealAndOpen, wiped::{Flat, Wiped},
         };
 
         const WIDTH: usize = BLOCKS * BLOCK_LEN;
@@ -107,7 +106,7 @@ macro_rules! fused_kernel {
         }
 
         impl SealSegment for Sealer {
-            fn seal(&self, at: Position, plain: Source<'_>, out: &mut [u8]) -> [u8; TAG_LEN] {
+            fn seal(&self, at: Position, plain: &[u8], out: &mut [u8]) -> [u8; TAG_LEN] {
                 let Self(Proof(()), keys) = self;
                 // SAFETY: the proof says that the CPU has the features.
                 unsafe { seal(keys, at, plain, out) }
@@ -118,7 +117,7 @@ macro_rules! fused_kernel {
             fn open(
                 &self,
                 at: Position,
-                sealed: Source<'_>,
+                sealed: &[u8],
                 tag: &[u8; TAG_LEN],
                 out: &mut [u8],
             ) -> Result<(), Unauthentic> {
@@ -134,7 +133,7 @@ macro_rules! fused_kernel {
         }
 
         impl SealSegment for Authenticator {
-            fn seal(&self, at: Position, plain: Source<'_>, out: &mut [u8]) -> [u8; TAG_LEN] {
+            fn seal(&self, at: Position, plain: &[u8], out: &mut [u8]) -> [u8; TAG_LEN] {
                 let Self(Proof(()), mac) = self;
                 // SAFETY: the proof says that the CPU has the features.
                 unsafe { copy(mac, at.counter_block(), plain, out) }
@@ -146,7 +145,7 @@ macro_rules! fused_kernel {
             fn tag_under(&self, counter: Block, data: &[u8]) -> [u8; TAG_LEN] {
                 let Self(Proof(()), mac) = self;
                 // SAFETY: the proof says that the CPU has the features.
-                unsafe { copy(mac, counter, data.into(), &mut vec![0; data.len()]) }
+                unsafe { copy(mac, counter, data, &mut vec![0; data.len()]) }
             }
         }
 
@@ -154,7 +153,7 @@ macro_rules! fused_kernel {
             fn open(
                 &self,
                 at: Position,
-                sealed: Source<'_>,
+                sealed: &[u8],
                 tag: &[u8; TAG_LEN],
                 out: &mut [u8],
             ) -> Result<(), Unauthentic> {
@@ -256,7 +255,7 @@ macro_rules! fused_kernel {
 
         /// Seals one segment; `out` is as long as `plain`, or longer by its padding.
         #[target_feature(enable = $features)]
-        fn seal(keys: &Keys, at: Position, plain: Source<'_>, out: &mut [u8]) -> [u8; TAG_LEN] {
+        fn seal(keys: &Keys, at: Position, plain: &[u8], out: &mut [u8]) -> [u8; TAG_LEN] {
             let mask = mask(&keys.mac, at.counter_block());
             let mut ivs = Row([EMPTY; GROUPS]);
             ivs.fill(&keys.iv, at, out.len());
@@ -265,18 +264,18 @@ macro_rules! fused_kernel {
             let sealed_len = out.len();
             let mut sums = zero();
 
-            let (pieces, rest) = plain.pieces::<GROUP_LEN>();
-            let (groups, out_rest) = as_groups_mut(out, plain.len() / GROUP_LEN);
+            let (plains, rest) = as_groups(plain);
+            let (groups, out_rest) = as_groups_mut(out, plains.len());
             // Where a row is one group its blocks stay in their registers for the next one: by way of
             // memory they would come too late.
             let mut chain = load_group(&ivs[0]);
-            for (g, piece) in pieces.enumerate() {
+            for (g, plain) in plains.iter().enumerate() {
                 let (done, now) = groups.split_at_mut(g);
                 if GROUPS > 1 {
                     chain = load_group(if g < GROUPS { &ivs[g] } else { &done[g - GROUPS] });
                 }
                 let hashed = done.last().unwrap_or(&EMPTY);
-                (sums, chain) = seal_group(keys, sums, hashed, piece, chain, &mut now[0]);
+                (sums, chain) = seal_group(keys, sums, hashed, plain, chain, &mut now[0]);
             }
             if let Some(group) = groups.last() {
                 sums = absorb(&keys.mac, sums, group);
@@ -297,7 +296,7 @@ macro_rules! fused_kernel {
             keys: &Keys,
             sums: Vector,
             hashed: &Group,
-            plain: Piece<'_, GROUP_LEN>,
+            plain: &Group,
             mut state: [Vector; VECTORS],
             out: &mut Group,
         ) -> (Vector, [Vector; VECTORS]) {
@@ -305,9 +304,9 @@ macro_rules! fused_kernel {
             // again is free, spilling the state is not.
             let Keys { data, mac, .. } = black_box(keys);
             let first = broadcast(data[0]);
-            let ahead = [plain.as_ptr().cast(), out.as_ptr().cast()];
+            let ahead = [plain.as_ptr(), out.as_ptr()];
             for i in 0..VECTORS {
-                state[i] = xor3(fetch(plain, i), state[i], first);
+                state[i] = xor3(load(&plain[i]), state[i], first);
             }
             let mut product = Product::zero();
             unroll!(ROUND in [1 2 3 4 5 6 7 8 9 10 11 12 13] {
@@ -340,10 +339,10 @@ macro_rules! fused_kernel {
         /// The end of a segment, less than a group, and its padding.
         #[inline(never)]
         #[target_feature(enable = $features)]
-        fn seal_rest(keys: &Keys, rest: Source<'_>, padding: usize, chain: &Group, out: &mut [u8]) {
+        fn seal_rest(keys: &Keys, rest: &[u8], padding: usize, chain: &Group, out: &mut [u8]) {
             let mut last = EMPTY;
             let bytes = last.as_flattened_mut();
-            rest.copy_to(bytes);
+            bytes[..rest.len()].copy_from_slice(rest);
             bytes[rest.len()..out.len()].fill(u8::try_from(padding).unwrap_or(0));
             let vectors = out.len().div_ceil(WIDTH);
             for (block, chain) in last.iter_mut().zip(chain).take(vectors) {
@@ -356,66 +355,57 @@ macro_rules! fused_kernel {
         /// Opens one segment into `out` of the same length, padding included, and returns the tag
         /// it should have.
         #[target_feature(enable = $features)]
-        fn open(keys: &Keys, at: Position, sealed: Source<'_>, out: &mut [u8]) -> [u8; TAG_LEN] {
+        fn open(keys: &Keys, at: Position, sealed: &[u8], out: &mut [u8]) -> [u8; TAG_LEN] {
             let mask = mask(&keys.mac, at.counter_block());
-            let sealed_len = sealed.len();
-            // Two rows of ciphertext of our own: each byte is loaded from the source once, and used
-            // three times.
-            let (mut even, mut odd) = (Row([EMPTY; GROUPS]), Row([EMPTY; GROUPS]));
-            odd.fill(&keys.iv, at, out.len());
-            let (even, odd) = (&mut even.0, &mut odd.0);
+            let mut ivs = Row([EMPTY; GROUPS]);
+            ivs.fill(&keys.iv, at, out.len());
+            let ivs = &ivs.0;
             let mut sums = zero();
 
-            let (pieces, rest) = sealed.pieces::<GROUP_LEN>();
-            let (groups, out_rest) = as_groups_mut(out, sealed.len() / GROUP_LEN);
-            let g = groups.len();
-            for (g, (piece, out)) in pieces.zip(groups).enumerate() {
-                let (now, before) = if (g / GROUPS) % 2 == 0 { (&mut *even, &*odd) } else { (&mut *odd, &*even) };
-                let slot = slot(g);
-                sums = open_group(keys, sums, piece, &before[slot], &mut now[slot], out);
+            let (groups, rest) = as_groups(sealed);
+            let (out, out_rest) = as_groups_mut(out, groups.len());
+            let chain = |g| if g < GROUPS { &ivs[g] } else { &groups[g - GROUPS] };
+            for (g, (group, out)) in groups.iter().zip(out).enumerate() {
+                sums = open_group(keys, sums, group, chain(g), out);
             }
-
-            let (now, before) = if (g / GROUPS) % 2 == 0 { (even, &*odd) } else { (odd, &*even) };
-            let (last, chain) = (&mut now[slot(g)], &before[slot(g)]);
-            rest.copy_to(last.as_flattened_mut());
-            if !out_rest.is_empty() {
-                open_rest(keys, last, chain, out_rest);
+            if !rest.is_empty() {
+                open_rest(keys, rest, chain(groups.len()), out_rest);
             }
-            finish(&keys.mac, mask, sums, &last.as_flattened()[..rest.len()], sealed_len)
+            finish(&keys.mac, mask, sums, rest, sealed.len())
         }
 
         /// The end of a segment, less than a group.
         #[inline(never)]
         #[target_feature(enable = $features)]
-        fn open_rest(keys: &Keys, last: &Group, chain: &Group, out: &mut [u8]) {
-            let mut opened = EMPTY;
-            let vectors = out.len().div_ceil(WIDTH);
-            for i in 0..vectors {
-                let state = decrypt(&keys.data, load(&last[i]));
-                store(&mut opened[i], xor(state, load(&chain[i])));
+        fn open_rest(keys: &Keys, rest: &[u8], chain: &Group, out: &mut [u8]) {
+            let mut last = EMPTY;
+            last.as_flattened_mut()[..rest.len()].copy_from_slice(rest);
+            let vectors = rest.len().div_ceil(WIDTH);
+            for (block, chain) in last.iter_mut().zip(chain).take(vectors) {
+                let state = decrypt(&keys.data, load(block));
+                store(block, xor(state, load(chain)));
             }
-            out.copy_from_slice(&opened.as_flattened()[..out.len()]);
+            out.copy_from_slice(&last.as_flattened()[..rest.len()]);
         }
 
-        /// One group through AES backwards and through GHASH; `now` gets its ciphertext.
+        /// One group through AES backwards and through GHASH.
         #[inline]
         #[target_feature(enable = $features)]
         fn open_group(
             keys: &Keys,
             sums: Vector,
-            sealed: Piece<'_, GROUP_LEN>,
+            sealed: &Group,
             chain: &Group,
-            now: &mut Group,
             out: &mut Group,
         ) -> Vector {
             let Keys { data, mac, .. } = black_box(keys);
+            // To be hashed it is loaded again, not kept.
+            let hashed = black_box(sealed);
             let first = broadcast(data[0]);
-            let ahead = [sealed.as_ptr().cast(), out.as_ptr().cast()];
+            let ahead = [sealed.as_ptr(), out.as_ptr()];
             let mut state = [first; VECTORS];
             for i in 0..VECTORS {
-                let vector = fetch(sealed, i);
-                store(&mut now[i], vector);
-                state[i] = xor(vector, first);
+                state[i] = xor(load(&sealed[i]), first);
             }
             let mut product = Product::zero();
             unroll!(ROUND in [1 2 3 4 5 6 7 8 9 10 11 12 13] {
@@ -424,7 +414,7 @@ macro_rules! fused_kernel {
                     *state = dec(*state, key);
                 }
                 for i in share(ROUND) {
-                    let (first, second) = (load(&now[2 * i]), load(&now[2 * i + 1]));
+                    let (first, second) = (load(&hashed[2 * i]), load(&hashed[2 * i + 1]));
                     product.add_two(
                         [reverse(first), broadcast(mac.powers[2 * i + 1])],
                         [reverse(second), broadcast(mac.powers[2 * i + 2])],
@@ -438,33 +428,33 @@ macro_rules! fused_kernel {
                 store(&mut out[i], xor(dec_last(state[i], key), load(&chain[i])));
             }
             product.add_two(
-                [reverse(load(&now[VECTORS - 2])), broadcast(mac.powers[VECTORS - 1])],
+                [reverse(load(&hashed[VECTORS - 2])), broadcast(mac.powers[VECTORS - 1])],
                 [sums, broadcast(mac.powers[0])],
             );
-            xor(product.reduce(), reverse(load(&now[VECTORS - 1])))
+            xor(product.reduce(), reverse(load(&hashed[VECTORS - 1])))
         }
 
         /// Copies a segment and authenticates the copy (F-23).
         #[target_feature(enable = $features)]
-        fn copy(mac: &Mac, counter: Block, from: Source<'_>, to: &mut [u8]) -> [u8; TAG_LEN] {
+        fn copy(mac: &Mac, counter: Block, from: &[u8], to: &mut [u8]) -> [u8; TAG_LEN] {
             let mask = mask(mac, counter);
             let mut sums = zero();
-            let (pieces, rest) = from.pieces::<GROUP_LEN>();
-            let (groups, to_rest) = as_groups_mut(to, from.len() / GROUP_LEN);
-            for (piece, group) in pieces.zip(groups) {
+            let (groups, rest) = as_groups(from);
+            let (copies, to_rest) = as_groups_mut(to, groups.len());
+            for (group, copy) in groups.iter().zip(copies) {
                 let mut product = Product::zero();
                 product.add(sums, broadcast(mac.powers[0]));
                 for i in 0..VECTORS - 1 {
-                    let vector = fetch(piece, i);
-                    store(&mut group[i], vector);
+                    let vector = load(&group[i]);
+                    store(&mut copy[i], vector);
                     product.add(reverse(vector), broadcast(mac.powers[i + 1]));
                 }
-                let last = fetch(piece, VECTORS - 1);
-                store(&mut group[VECTORS - 1], last);
+                let last = load(&group[VECTORS - 1]);
+                store(&mut copy[VECTORS - 1], last);
                 sums = xor(product.reduce(), reverse(last));
             }
-            rest.copy_to(to_rest);
-            finish(mac, mask, sums, &to_rest[..rest.len()], from.len())
+            to_rest.copy_from_slice(rest);
+            finish(mac, mask, sums, rest, from.len())
         }
 
         /// The pairs of vectors of a group that are hashed beside AES round `round`, 1 to 13: all but
@@ -589,26 +579,14 @@ macro_rules! fused_kernel {
         /// All at once they would hold up the rounds.
         #[inline]
         #[target_feature(enable = $features)]
-        fn prefetch(starts: [*const u8; 2], round: usize) {
+        fn prefetch(starts: [*const [u8; WIDTH]; 2], round: usize) {
             const LINES: usize = GROUP_LEN / CACHE_LINE;
             for line in LINES * (round - 1) / 13..LINES * round / 13 {
                 for start in starts {
                     // A hint: of an address that cannot be read the CPU takes no notice.
-                    _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(AHEAD + line * CACHE_LINE).cast());
+                    _mm_prefetch::<_MM_HINT_T0>(start.cast::<u8>().wrapping_add(AHEAD + line * CACHE_LINE).cast());
                 }
             }
-        }
-
-        /// Vector `i` of a piece; to be called once for each.
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn fetch(piece: Piece<'_, GROUP_LEN>, i: usize) -> Vector {
-            assert!(i < VECTORS);
-            let from = piece.as_ptr().cast::<Unaligned>().wrapping_add(i);
-            // SAFETY: a piece has `VECTORS` vectors of readable bytes and `i` is one of them. The type
-            // asks for no alignment and has no invalid value. Volatile: somebody else may write
-            // there, so the compiler must not load it twice.
-            unsafe { from.read_volatile() }.0
         }
 
         #[inline]
@@ -620,10 +598,6 @@ macro_rules! fused_kernel {
             }
             vectors
         }
-
-        #[repr(C, packed)]
-        #[derive(Clone, Copy)]
-        struct Unaligned(Vector);
 
         /// A sum of carry-less products, block by block.
         struct Product {
@@ -682,10 +656,10 @@ macro_rules! fused_kernel {
             }
         }
 
-        /// The place of group `g` in its row.
-        #[allow(clippy::modulo_one, reason = "the widest vectors have one group a row")]
-        const fn slot(g: usize) -> usize {
-            g % GROUPS
+        fn as_groups(bytes: &[u8]) -> (&[Group], &[u8]) {
+            let (groups, rest) = bytes.split_at(bytes.len() / GROUP_LEN * GROUP_LEN);
+            let (vectors, _) = groups.as_chunks::<WIDTH>();
+            (vectors.as_chunks().0, rest)
         }
 
         fn as_groups_mut(bytes: &mut [u8], count: usize) -> (&mut [Group], &mut [u8]) {

@@ -5,7 +5,7 @@
 //! body. [`schedule`] and [`hash`] are what all widths share: single-block AES and GHASH arithmetic.
 //! [`key_wrap`] and [`sha256`] are for keys: short chains that have nothing to fuse, but others to go beside.
 //!
-//! Unsafe code here is of three kinds: loads and stores of one vector, an empty `asm!` that keeps the
+//! Unsafe code here is of three kinds: loads and stores of one vector (volatile where they wipe), an empty `asm!` that keeps the
 //! compiler from moving work, and the calls of functions with target features, for which a `Proof`
 //! that only detection makes is the argument.
 
