@@ -14,7 +14,7 @@ use super::checksums::{self, set_checksums};
 use super::errors::{error, invalid_argument};
 use super::facts::{Facts, strong};
 use super::objects::object_etag;
-use super::sse::{self, CustomerFields};
+use super::sse::{self, customer_fields};
 use super::version;
 
 pub(super) async fn get_object_attributes(
@@ -23,15 +23,11 @@ pub(super) async fn get_object_attributes(
 ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
     let principal = access::principal(&request)?;
     let mut input = request.input;
-    let key = input.sse_customer_key.take();
+    let customer = customer_fields!(input);
     let bucket = principal.bucket()?;
     let which = version::which(input.version_id.as_deref())?;
     let wanted = Wanted::read(&input.object_attributes)?;
-    let customer = sse::customer_key(CustomerFields {
-        algorithm: input.sse_customer_algorithm.as_deref(),
-        key,
-        md5: input.sse_customer_key_md5.as_deref(),
-    })?;
+    let customer = sse::customer_key(customer)?;
     let (after, limit) = page(input.part_number_marker, input.max_parts)?;
     let (vault, by) = (Arc::clone(&state.vault), principal.name.to_string());
     let (info, sums) = blocking(move || {

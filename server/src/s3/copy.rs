@@ -18,10 +18,11 @@ use super::checksums::{self, BodyChecks, set_checksums};
 use super::conditions::ReadConditions;
 use super::encryption::{self, set_encryption};
 use super::errors::{error, from_vault};
-use super::facts::{ContentHeaders, Facts, strong};
+use super::facts::{ContentHeaders, Facts, content_headers, strong};
+use super::lifecycle::Dates;
 use super::objects::{self, LARGEST_PUT, Source, Target, Write, check_key, object_etag};
 use super::sharing;
-use super::sse::{self, CustomerFields};
+use super::sse::{self, customer_fields, source_customer_fields};
 use super::version;
 use super::write_facts::fact_headers;
 
@@ -39,10 +40,8 @@ pub(super) async fn copy_object(
         extensions,
         ..
     } = request;
-    let (key, source_key) = (
-        input.sse_customer_key.take(),
-        input.copy_source_sse_customer_key.take(),
-    );
+    let customer = customer_fields!(input);
+    let source_customer = source_customer_fields!(input);
     let bucket = principal.bucket()?;
     check_key(&input.key)?;
     let (source_bucket, source_name, source_which) = source(&input.copy_source)?;
@@ -55,22 +54,8 @@ pub(super) async fn copy_object(
             .map(MetadataDirective::as_str),
     )?;
 
-    let encryption = encryption::resolve(
-        state,
-        &bucket,
-        &headers,
-        CustomerFields {
-            algorithm: input.sse_customer_algorithm.as_deref(),
-            key,
-            md5: input.sse_customer_key_md5.as_deref(),
-        },
-    )
-    .await?;
-    let source_customer = sse::customer_key(CustomerFields {
-        algorithm: input.copy_source_sse_customer_algorithm.as_deref(),
-        key: source_key,
-        md5: input.copy_source_sse_customer_key_md5.as_deref(),
-    })?;
+    let encryption = encryption::resolve(state, &bucket, &headers, customer).await?;
+    let source_customer = sse::customer_key(source_customer)?;
     // An older version onto its key is how it is brought back.
     let onto_itself =
         source_bucket == input.bucket && source_name == input.key && source_which == Which::Current;
@@ -148,16 +133,7 @@ pub(super) async fn copy_object(
         facts.tags = source_facts.tags;
     }
     let content = if replace {
-        ContentHeaders {
-            cache_control: input.cache_control,
-            content_disposition: input.content_disposition,
-            content_encoding: input.content_encoding,
-            content_language: input.content_language,
-            content_type: input.content_type,
-            expires: input.expires,
-            website_redirect_location: input.website_redirect_location,
-            metadata: input.metadata.unwrap_or_default(),
-        }
+        content_headers!(input)
     } else {
         let mut kept = ContentHeaders::from_head(&info.head);
         kept.website_redirect_location = input.website_redirect_location;
@@ -173,7 +149,8 @@ pub(super) async fn copy_object(
         }
     }
     let length = info.length;
-    let class = facts.class.clone();
+    let kept_facts = facts.clone();
+    let dates = Dates::of(state, &bucket).await?;
     let object_key = input.key.clone();
     let copy_source_version_id = version::of_read(source_versioning, info.version, info.null);
     let target = Target {
@@ -191,7 +168,7 @@ pub(super) async fn copy_object(
         .await?;
     archive::after_write(
         state,
-        class.as_deref(),
+        kept_facts.class.as_deref(),
         (&bucket.name, &object_key),
         written.committed.version,
         written.committed.null,
@@ -205,6 +182,12 @@ pub(super) async fn copy_object(
     let mut output = CopyObjectOutput {
         copy_object_result: Some(result),
         copy_source_version_id,
+        expiration: dates.expiration(
+            &object_key,
+            &kept_facts,
+            written.committed.length,
+            written.committed.modified_ms,
+        ),
         version_id: written.version_id(),
         ..CopyObjectOutput::default()
     };

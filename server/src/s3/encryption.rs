@@ -199,7 +199,7 @@ pub(super) async fn resolve(
     state: &Arc<AppState>,
     bucket: &Bucket,
     headers: &HeaderMap,
-    customer: CustomerFields<'_>,
+    customer: CustomerFields,
 ) -> S3Result<Resolved> {
     let configured = state.documents.get::<BucketEncryption>(bucket).await?;
     if sse::brings_customer_key(headers) {

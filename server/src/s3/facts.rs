@@ -115,8 +115,9 @@ impl Facts {
         }
     }
 
-    /// Milliseconds since the epoch as the protocol crate's timestamp.
+    /// Milliseconds since the epoch as the protocol crate's timestamp, which ends with the year 9999.
     pub(super) fn timestamp(ms: u64) -> Timestamp {
+        let ms = ms.min(LAST_MS);
         Timestamp::from(SystemTime::UNIX_EPOCH + Duration::from_millis(ms))
     }
 
@@ -198,6 +199,25 @@ pub(super) struct ContentHeaders {
     pub(super) website_redirect_location: Option<String>,
     pub(super) metadata: Metadata,
 }
+
+/// The last millisecond that S3 can write: 9999-12-31T23:59:59.999Z.
+const LAST_MS: u64 = 253_402_300_799_999;
+/// Takes them out of an operation's input.
+macro_rules! content_headers {
+    ($input:expr) => {
+        $crate::s3::facts::ContentHeaders {
+            cache_control: $input.cache_control.take(),
+            content_disposition: $input.content_disposition.take(),
+            content_encoding: $input.content_encoding.take(),
+            content_language: $input.content_language.take(),
+            content_type: $input.content_type.take(),
+            expires: $input.expires.take(),
+            website_redirect_location: $input.website_redirect_location.take(),
+            metadata: $input.metadata.take().unwrap_or_default(),
+        }
+    };
+}
+pub(super) use content_headers;
 
 const META: &str = "x-amz-meta-";
 const REDIRECT: &str = "x-amz-website-redirect-location";
@@ -307,6 +327,14 @@ mod tests {
             back.metadata.get("colour").map(String::as_str),
             Some("blau")
         );
+    }
+
+    #[test]
+    fn no_time_is_too_late_to_be_written() {
+        for ms in [LAST_MS, LAST_MS + 1, u64::MAX] {
+            assert_eq!(millis(&Facts::timestamp(ms)), Some(LAST_MS));
+            assert_eq!(Facts::http_date(ms), "Fri, 31 Dec 9999 23:59:59 GMT");
+        }
     }
 
     #[test]

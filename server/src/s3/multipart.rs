@@ -20,13 +20,13 @@ use super::checksums::{self, set_checksums};
 use super::conditions;
 use super::encryption::{self, Reply, set_encryption};
 use super::errors::{error, from_vault, malformed_xml, with_detail};
-use super::facts::{ContentHeaders, Facts, has_md5_etag, stat_etag, strong};
-use super::lifecycle;
+use super::facts::{Facts, content_headers, has_md5_etag, stat_etag, strong};
+use super::lifecycle::Dates;
 use super::objects::{check_key, current};
 use super::part_sums::{self, UploadSum};
 use super::parts::{StoredPart, stored_parts};
 use super::sharing;
-use super::sse::{self, CustomerFields};
+use super::sse::{self, customer_fields};
 use super::version;
 use super::write_facts::fact_headers;
 
@@ -52,20 +52,10 @@ pub(super) async fn create_multipart_upload(
     let S3Request {
         mut input, headers, ..
     } = request;
-    let key = input.sse_customer_key.take();
+    let customer = customer_fields!(input);
     let bucket = principal.bucket()?;
     check_key(&input.key)?;
-    let encryption = encryption::resolve(
-        state,
-        &bucket,
-        &headers,
-        CustomerFields {
-            algorithm: input.sse_customer_algorithm.as_deref(),
-            key,
-            md5: input.sse_customer_key_md5.as_deref(),
-        },
-    )
-    .await?;
+    let encryption = encryption::resolve(state, &bucket, &headers, customer).await?;
     let sum = UploadSum::asked(
         input
             .checksum_algorithm
@@ -76,18 +66,9 @@ pub(super) async fn create_multipart_upload(
     let mut facts = fact_headers!(input).facts(state, &bucket).await?;
     sharing::stamp(state, &principal, &headers, &mut facts).await?;
     facts.sum.clone_from(&sum);
-    facts.bucket_key = encryption.reply.bucket_key == Some(true);
-    let head = ContentHeaders {
-        cache_control: input.cache_control,
-        content_disposition: input.content_disposition,
-        content_encoding: input.content_encoding,
-        content_language: input.content_language,
-        content_type: input.content_type,
-        expires: input.expires,
-        website_redirect_location: input.website_redirect_location,
-        metadata: input.metadata.unwrap_or_default(),
-    }
-    .head()?;
+    encryption.note(&mut facts);
+    let head = content_headers!(input).head()?;
+    let dates = Dates::of(state, &bucket).await?;
     let reply = encryption.reply;
     let attrs =
         serde_json::to_vec(&UploadAttrs { sum: sum.clone() }).map_err(S3Error::internal_error)?;
@@ -108,7 +89,7 @@ pub(super) async fn create_multipart_upload(
             .map_err(|cause| from_vault(cause, &resource))
     })
     .await??;
-    let abort = lifecycle::abort(state, &bucket, &input.key, begun.created_ms).await?;
+    let abort = dates.abort(&input.key, begun.created_ms);
     let mut output = CreateMultipartUploadOutput {
         abort_date: abort.as_ref().map(|(at, _)| Facts::timestamp(*at)),
         abort_rule_id: abort.map(|(_, rule)| rule),
@@ -154,16 +135,13 @@ pub(super) async fn complete_multipart_upload(
     let S3Request {
         mut input, headers, ..
     } = request;
-    let key = input.sse_customer_key.take();
+    let customer = customer_fields!(input);
     let bucket = principal.bucket()?;
     // Nothing is opened or sealed with it here; a malformed one is refused all the same.
-    sse::customer_key(CustomerFields {
-        algorithm: input.sse_customer_algorithm.as_deref(),
-        key,
-        md5: input.sse_customer_key_md5.as_deref(),
-    })?;
+    sse::customer_key(customer)?;
     let parts = chosen(input.multipart_upload.take())?;
     let completion = Completion {
+        dates: Dates::of(state, &bucket).await?,
         state: Arc::clone(state),
         vault: Arc::clone(&state.vault),
         bucket,
@@ -209,6 +187,7 @@ type Completed = (CompleteMultipartUploadOutput, Stat, String, String);
 
 /// Everything that completing an upload depends on.
 struct Completion {
+    dates: Dates,
     state: Arc<AppState>,
     vault: Arc<Vault>,
     bucket: Arc<Bucket>,
@@ -332,12 +311,16 @@ impl Completion {
     }
 
     fn output(&self, stat: &Stat) -> CompleteMultipartUploadOutput {
-        let bucket_key = Facts::decode(&stat.facts).bucket_key;
+        let facts = Facts::decode(&stat.facts);
         let under = (stat.mode, stat.kms_root);
-        let reply = Reply::of_mode(&self.state, under, bucket_key, None);
+        let reply = Reply::of_mode(&self.state, under, facts.bucket_key, None);
+        let expiration = self
+            .dates
+            .expiration(&self.key, &facts, stat.length, stat.modified_ms);
         CompleteMultipartUploadOutput {
             bucket: Some(self.bucket.name.clone()),
             e_tag: Some(strong(&stat_etag(stat))),
+            expiration,
             key: Some(self.key.clone()),
             location: Some(self.location.clone()),
             server_side_encryption: reply.server_side_encryption,

@@ -22,12 +22,12 @@ use super::checksums::{self, BodyChecks, Verified, set_checksums};
 use super::conditions::{self, Current, ReadConditions};
 use super::encryption::{self, Reply, Resolved, set_encryption};
 use super::errors::{error, from_vault, with_detail};
-use super::facts::{ContentHeaders, Facts, etag, has_md5_etag, stat_etag, strong};
-use super::lifecycle;
+use super::facts::{ContentHeaders, Facts, content_headers, etag, has_md5_etag, stat_etag, strong};
+use super::lifecycle::Dates;
 use super::post::FromForm;
 use super::restore;
 use super::sharing;
-use super::sse::{self, CustomerFields, CustomerKey};
+use super::sse::{self, CustomerKey, customer_fields};
 use super::version;
 use super::write_facts::fact_headers;
 
@@ -48,21 +48,11 @@ pub(super) async fn put_object(
         trailing_headers,
         ..
     } = request;
-    let key = input.sse_customer_key.take();
+    let customer = customer_fields!(input);
     let bucket = principal.bucket()?;
     refuse_unsupported(&input)?;
     check_key(&input.key)?;
-    let encryption = encryption::resolve(
-        state,
-        &bucket,
-        &headers,
-        CustomerFields {
-            algorithm: input.sse_customer_algorithm.as_deref(),
-            key,
-            md5: input.sse_customer_key_md5.as_deref(),
-        },
-    )
-    .await?;
+    let encryption = encryption::resolve(state, &bucket, &headers, customer).await?;
     let expected = input
         .content_length
         .and_then(|length| u64::try_from(length).ok());
@@ -77,22 +67,14 @@ pub(super) async fn put_object(
     let object_key = input.key.clone();
     let target = Target {
         facts: facts.clone(),
-        content: ContentHeaders {
-            cache_control: input.cache_control.take(),
-            content_disposition: input.content_disposition.take(),
-            content_encoding: input.content_encoding.take(),
-            content_language: input.content_language.take(),
-            content_type: input.content_type.take(),
-            expires: input.expires.take(),
-            website_redirect_location: input.website_redirect_location.take(),
-            metadata: input.metadata.take().unwrap_or_default(),
-        },
+        content: content_headers!(input),
         bucket: input.bucket,
         key: input.key,
         if_match: input.if_match,
         if_none_match: input.if_none_match,
     };
     let checks = BodyChecks::from_headers(&headers)?;
+    let dates = Dates::of(state, &bucket).await?;
     let (write, upload) = Write::begin(state, &principal, target, encryption, checks).await?;
     let (upload, last) = upload.fill(input.body, expected, &write.resource).await?;
     if expected.is_some_and(|expected| upload.length + last.len() as u64 != expected) {
@@ -114,17 +96,9 @@ pub(super) async fn put_object(
         committed.version,
         committed.null,
     );
-    let expiration = lifecycle::expiration(
-        state,
-        &bucket,
-        &object_key,
-        &facts,
-        committed.length,
-        committed.modified_ms,
-    );
     let mut output = PutObjectOutput {
         e_tag: Some(strong(&written.etag)),
-        expiration: expiration.await?,
+        expiration: dates.expiration(&object_key, &facts, committed.length, committed.modified_ms),
         version_id: written.version_id(),
         ..PutObjectOutput::default()
     };
@@ -294,7 +268,7 @@ pub(super) async fn get_object(
     let S3Request {
         mut input, headers, ..
     } = request;
-    let key = input.sse_customer_key.take();
+    let customer = customer_fields!(input);
     let read = Read {
         bucket: input.bucket,
         key: input.key,
@@ -308,11 +282,7 @@ pub(super) async fn get_object(
         range: input.range,
         part: input.part_number,
     };
-    let customer = sse::customer_key(CustomerFields {
-        algorithm: input.sse_customer_algorithm.as_deref(),
-        key,
-        md5: input.sse_customer_key_md5.as_deref(),
-    });
+    let customer = sse::customer_key(customer);
     let (found, reader) = read.open(state, &principal, &headers, customer).await?;
     let mut output = GetObjectOutput::default();
     describe!(state, output, found);
@@ -344,7 +314,7 @@ pub(super) async fn head_object(
     let S3Request {
         mut input, headers, ..
     } = request;
-    let key = input.sse_customer_key.take();
+    let customer = customer_fields!(input);
     let read = Read {
         bucket: input.bucket,
         key: input.key,
@@ -358,11 +328,7 @@ pub(super) async fn head_object(
         range: input.range,
         part: input.part_number,
     };
-    let customer = sse::customer_key(CustomerFields {
-        algorithm: input.sse_customer_algorithm.as_deref(),
-        key,
-        md5: input.sse_customer_key_md5.as_deref(),
-    });
+    let customer = sse::customer_key(customer);
     let found = read.head(state, &principal, &headers, customer).await?;
     let mut output = HeadObjectOutput::default();
     describe!(state, output, found);
@@ -549,7 +515,8 @@ impl Read {
             None => {
                 let facts = Facts::decode(&info.facts);
                 let (length, modified) = (info.length, info.modified_ms);
-                lifecycle::expiration(state, bucket, &self.key, &facts, length, modified).await?
+                let dates = Dates::of(state, bucket).await?;
+                dates.expiration(&self.key, &facts, length, modified)
             }
         };
         Ok(Found {

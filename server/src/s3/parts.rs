@@ -20,11 +20,11 @@ use super::copy;
 use super::encryption::{Reply, set_encryption};
 use super::errors::{error, from_vault, invalid_argument};
 use super::facts::{Facts, has_md5_etag, strong};
-use super::lifecycle;
+use super::lifecycle::Dates;
 use super::multipart::{MOST_PARTS, UploadAttrs, upload_id};
 use super::objects::{self, LARGEST_PUT, Source, object_etag};
 use super::part_sums::UploadSum;
-use super::sse::{self, CustomerFields, CustomerKey};
+use super::sse::{self, CustomerKey, customer_fields, source_customer_fields};
 use super::version;
 
 /// What S3 says of a range that the source of a part does not have.
@@ -42,18 +42,14 @@ pub(super) async fn upload_part(
         trailing_headers,
         ..
     } = request;
-    let key = input.sse_customer_key.take();
+    let customer = customer_fields!(input);
     let target = Target {
         number: part_number(input.part_number)?,
         upload: upload_id(&input.upload_id)?,
         bucket: input.bucket,
         key: input.key,
     };
-    let customer = sse::customer_key(CustomerFields {
-        algorithm: input.sse_customer_algorithm.as_deref(),
-        key,
-        md5: input.sse_customer_key_md5.as_deref(),
-    })?;
+    let customer = sse::customer_key(customer)?;
     let expected = input
         .content_length
         .and_then(|length| u64::try_from(length).ok())
@@ -100,10 +96,8 @@ pub(super) async fn upload_part_copy(
 ) -> S3Result<S3Response<UploadPartCopyOutput>> {
     let principal = access::principal(&request)?;
     let mut input = request.input;
-    let (key, source_key) = (
-        input.sse_customer_key.take(),
-        input.copy_source_sse_customer_key.take(),
-    );
+    let customer = customer_fields!(input);
+    let source_customer = source_customer_fields!(input);
     let (source_bucket, source_name, which) = copy::source(&input.copy_source)?;
     let versioning = principal.source_bucket()?.versioning;
     let target = Target {
@@ -112,16 +106,8 @@ pub(super) async fn upload_part_copy(
         bucket: input.bucket,
         key: input.key,
     };
-    let customer = sse::customer_key(CustomerFields {
-        algorithm: input.sse_customer_algorithm.as_deref(),
-        key,
-        md5: input.sse_customer_key_md5.as_deref(),
-    })?;
-    let source_customer = sse::customer_key(CustomerFields {
-        algorithm: input.copy_source_sse_customer_algorithm.as_deref(),
-        key: source_key,
-        md5: input.copy_source_sse_customer_key_md5.as_deref(),
-    })?;
+    let customer = sse::customer_key(customer)?;
+    let source_customer = sse::customer_key(source_customer)?;
     let range = input
         .copy_source_range
         .as_deref()
@@ -193,14 +179,10 @@ pub(super) async fn list_parts(
 ) -> S3Result<S3Response<ListPartsOutput>> {
     let principal = access::principal(&request)?;
     let mut input = request.input;
-    let key = input.sse_customer_key.take();
+    let customer = customer_fields!(input);
     let bucket = principal.bucket()?;
     let id = upload_id(&input.upload_id)?;
-    sse::customer_key(CustomerFields {
-        algorithm: input.sse_customer_algorithm.as_deref(),
-        key,
-        md5: input.sse_customer_key_md5.as_deref(),
-    })?;
+    sse::customer_key(customer)?;
     let most = input.max_parts.unwrap_or(MOST_LISTED);
     let limit = usize::try_from(most.min(MOST_LISTED)).map_err(|_| {
         invalid_argument(
@@ -237,13 +219,15 @@ pub(super) async fn list_parts(
     .await??;
     let truncated = parts.len() > limit;
     parts.truncate(limit);
-    let abort = lifecycle::abort(state, &bucket, &input.key, upload.created_ms).await?;
+    let abort = Dates::of(state, &bucket)
+        .await?
+        .abort(&input.key, upload.created_ms);
     let facts = Facts::decode(&upload.facts);
     let mut output = ListPartsOutput {
         abort_date: abort.as_ref().map(|(at, _)| Facts::timestamp(*at)),
         abort_rule_id: abort.map(|(_, rule)| rule),
         bucket: Some(input.bucket),
-        initiator: Some(principal.initiator(&upload.principal)),
+        initiator: principal.initiator(&upload.principal, &facts),
         is_truncated: Some(truncated),
         key: Some(input.key),
         max_parts: Some(most.min(MOST_LISTED)),

@@ -37,11 +37,39 @@ pub(super) struct CustomerHeaders {
 }
 
 /// The three values of a customer key as an operation's input has them, moved out of it.
-pub(super) struct CustomerFields<'a> {
-    pub(super) algorithm: Option<&'a str>,
-    pub(super) key: Option<String>,
-    pub(super) md5: Option<&'a str>,
+pub(super) struct CustomerFields {
+    pub(super) algorithm: Option<String>,
+    pub(super) key: Option<Zeroizing<String>>,
+    pub(super) md5: Option<String>,
 }
+
+/// Takes them out of an operation's input, whose drop would leave the key in memory: the first thing
+/// that an operation does.
+macro_rules! customer_fields {
+    ($input:expr) => {
+        $crate::s3::sse::CustomerFields {
+            algorithm: $input.sse_customer_algorithm.take(),
+            key: $input.sse_customer_key.take().map(zeroize::Zeroizing::new),
+            md5: $input.sse_customer_key_md5.take(),
+        }
+    };
+}
+pub(super) use customer_fields;
+
+/// The same of the source of a copy.
+macro_rules! source_customer_fields {
+    ($input:expr) => {
+        $crate::s3::sse::CustomerFields {
+            algorithm: $input.copy_source_sse_customer_algorithm.take(),
+            key: $input
+                .copy_source_sse_customer_key
+                .take()
+                .map(zeroize::Zeroizing::new),
+            md5: $input.copy_source_sse_customer_key_md5.take(),
+        }
+    };
+}
+pub(super) use source_customer_fields;
 
 /// A customer key that came with a request: 32 bytes in locked memory, and its MD5 to echo.
 pub(super) struct CustomerKey {
@@ -62,7 +90,7 @@ pub(super) enum Asked {
 }
 
 /// Reads what a write (PUT, COPY target) asks for.
-pub(super) fn asked(headers: &HeaderMap, customer: CustomerFields<'_>) -> S3Result<Asked> {
+pub(super) fn asked(headers: &HeaderMap, customer: CustomerFields) -> S3Result<Asked> {
     let sse = header(headers, SSE);
     let any_customer = brings_customer_key(headers);
     if let (Some(value), true) = (sse, any_customer) {
@@ -107,14 +135,13 @@ pub(super) fn brings_customer_key(headers: &HeaderMap) -> bool {
 }
 
 /// Reads and checks the three headers of a customer key; `None` when none of them is there.
-pub(super) fn customer_key(fields: CustomerFields<'_>) -> S3Result<Option<CustomerKey>> {
-    let encoded = fields.key.map(Zeroizing::new);
-    if fields.algorithm.is_none() && encoded.is_none() && fields.md5.is_none() {
+pub(super) fn customer_key(fields: CustomerFields) -> S3Result<Option<CustomerKey>> {
+    if fields.algorithm.is_none() && fields.key.is_none() && fields.md5.is_none() {
         return Ok(None);
     }
     // S3 names the same argument whichever of the three headers it means, and never their values.
     let argument = |message: &'static str| invalid_argument(SSE, "null", message);
-    match fields.algorithm {
+    match fields.algorithm.as_deref() {
         Some("AES256") => {}
         None => {
             return Err(argument(
@@ -133,7 +160,7 @@ pub(super) fn customer_key(fields: CustomerFields<'_>) -> S3Result<Option<Custom
             ));
         }
     }
-    let encoded = encoded.ok_or_else(|| {
+    let encoded = fields.key.ok_or_else(|| {
         argument(
             "Requests specifying Server Side Encryption with Customer provided keys must provide an appropriate secret key.",
         )
@@ -156,10 +183,7 @@ pub(super) fn customer_key(fields: CustomerFields<'_>) -> S3Result<Option<Custom
         ));
     }
     let key = Secret::take(&mut raw).map_err(|_| no_locked_memory())?;
-    Ok(Some(CustomerKey {
-        key,
-        md5: md5.to_owned(),
-    }))
+    Ok(Some(CustomerKey { key, md5 }))
 }
 
 /// A write header on a read is an error, not something to ignore.
@@ -268,15 +292,11 @@ mod tests {
 
     const KEY: [u8; 32] = [7; 32];
 
-    fn fields<'a>(
-        algorithm: Option<&'a str>,
-        key: Option<String>,
-        md5: Option<&'a str>,
-    ) -> CustomerFields<'a> {
+    fn fields(algorithm: Option<&str>, key: Option<String>, md5: Option<&str>) -> CustomerFields {
         CustomerFields {
-            algorithm,
-            key,
-            md5,
+            algorithm: algorithm.map(str::to_owned),
+            key: key.map(Zeroizing::new),
+            md5: md5.map(str::to_owned),
         }
     }
 

@@ -112,7 +112,7 @@ fn entry(upload: &UploadInfo, coding: Coding, asker: &Principal) -> MultipartUpl
             .map(|sum| ChecksumAlgorithm::from(sum.algorithm.to_ascii_uppercase())),
         checksum_type: sum.map(|sum| ChecksumType::from_static(sum.kind.as_str())),
         initiated: Some(Facts::timestamp(upload.created_ms)),
-        initiator: Some(asker.initiator(&upload.principal)),
+        initiator: asker.initiator(&upload.principal, &facts),
         key: Some(coding.text(text(&upload.key))),
         owner: asker.object_owner(&facts),
         storage_class: Some(StorageClass::from(

@@ -118,13 +118,21 @@ impl Principal {
         Ok(Arc::clone(&ground.bucket))
     }
 
-    /// As listings name the user who began an upload.
-    pub(super) fn initiator(&self, user: &str) -> Initiator {
-        let account = self.users.account(user);
-        Initiator {
-            display_name: Some(account.display_name),
-            id: Some(account.canonical),
+    /// As listings name the user who began an upload with these facts.
+    pub(super) fn initiator(&self, name: &str, facts: &ObjectFacts) -> Option<Initiator> {
+        let account = self.users.account(name);
+        if name == ANONYMOUS || self.users.by_canonical(&account.canonical).is_some() {
+            return Some(Initiator {
+                display_name: Some(account.display_name),
+                id: Some(account.canonical),
+            });
         }
+        // A user of an account is named as policies name it.
+        let owner = self.ground.as_ref()?.owner_of(facts, &self.users);
+        Some(Initiator {
+            display_name: Some(name.to_owned()),
+            id: Some(format!("arn:aws:iam::{}:user/{name}", owner.id)),
+        })
     }
 
     /// The bucket of the request, and its rules.

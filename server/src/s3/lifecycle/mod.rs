@@ -23,31 +23,36 @@ pub(super) fn calendar(state: &AppState) -> Calendar {
     Calendar::of_seconds(state.lifecycle.day_seconds)
 }
 
-/// When an upload begun at `initiated_ms` will be aborted, and by which rule.
-pub(super) async fn abort(
-    state: &Arc<AppState>,
-    bucket: &Bucket,
-    key: &str,
-    initiated_ms: u64,
-) -> S3Result<Option<(u64, String)>> {
-    let lifecycle = state.documents.get::<Lifecycle>(bucket).await?;
-    Ok(lifecycle.and_then(|lifecycle| {
-        let (at, rule) = rules::abort(&lifecycle.rules, calendar(state), key, initiated_ms)?;
-        Some((at, rule.to_owned()))
-    }))
+/// What the rules of a bucket say of the days to come: looked up before a write, since nothing may
+/// fail once it is done.
+pub(super) struct Dates {
+    rules: Option<Arc<Lifecycle>>,
+    calendar: Calendar,
 }
 
-/// `x-amz-expiration` of a current version.
-pub(super) async fn expiration(
-    state: &Arc<AppState>,
-    bucket: &Bucket,
-    key: &str,
-    facts: &Facts,
-    length: u64,
-    modified_ms: u64,
-) -> S3Result<Option<String>> {
-    let lifecycle = state.documents.get::<Lifecycle>(bucket).await?;
-    Ok(lifecycle.and_then(|lifecycle| {
+impl Dates {
+    pub(super) async fn of(state: &Arc<AppState>, bucket: &Bucket) -> S3Result<Self> {
+        Ok(Self {
+            rules: state.documents.get::<Lifecycle>(bucket).await?,
+            calendar: calendar(state),
+        })
+    }
+
+    /// When an upload begun at `initiated_ms` will be aborted, and by which rule.
+    pub(super) fn abort(&self, key: &str, initiated_ms: u64) -> Option<(u64, String)> {
+        let rules = &self.rules.as_ref()?.rules;
+        let (at, rule) = rules::abort(rules, self.calendar, key, initiated_ms)?;
+        Some((at, rule.to_owned()))
+    }
+
+    /// `x-amz-expiration` of a current version.
+    pub(super) fn expiration(
+        &self,
+        key: &str,
+        facts: &Facts,
+        length: u64,
+        modified_ms: u64,
+    ) -> Option<String> {
         let version = Version {
             key,
             length,
@@ -57,11 +62,12 @@ pub(super) async fn expiration(
             modified_ms,
             place: Place::Current { alone: false },
         };
-        let (at, rule) = rules::expiration(&lifecycle.rules, calendar(state), version)?;
+        let rules = &self.rules.as_ref()?.rules;
+        let (at, rule) = rules::expiration(rules, self.calendar, version)?;
         Some(format!(
             "expiry-date=\"{}\", rule-id=\"{}\"",
             Facts::http_date(at),
             escape(rule)
         ))
-    }))
+    }
 }
