@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
+use serde::{Deserialize, Serialize};
 use strongroom::store;
 use strongroom::vault::VaultError;
 
@@ -11,6 +12,7 @@ use super::AppState;
 use super::access::{self, Principal};
 use super::acl::Acl;
 use super::body::blocking;
+use super::documents::Document;
 use super::errors::{error, from_vault, with_detail};
 use super::facts::Facts;
 use super::rules::Rules;
@@ -35,17 +37,20 @@ pub(super) async fn create_bucket(
             &[("BucketName", &input.bucket)],
         ));
     }
-    if let Some(place) = input
+    let place = input
         .create_bucket_configuration
         .and_then(|config| config.location_constraint)
-        && place.as_str() != state.settings.region
+        .map(|place| place.as_str().to_owned())
+        .filter(|place| !place.is_empty());
+    if let Some(place) = &place
+        && !may_lie_in(place, &state.settings.region)
     {
         return Err(with_detail(
             error(
                 S3ErrorCode::InvalidLocationConstraint,
                 "The specified location-constraint is not valid",
             ),
-            &[("LocationConstraint", place.as_str())],
+            &[("LocationConstraint", place)],
         ));
     }
     let rules = sharing::of_new_bucket(
@@ -56,6 +61,9 @@ pub(super) async fn create_bucket(
     let account = principal.account_name().ok_or_else(access::denied)?;
     let name = input.bucket.clone();
     let (vault, owner) = (Arc::clone(&state.vault), account.to_owned());
+    let elsewhere = place
+        .as_ref()
+        .is_some_and(|place| *place != state.settings.region);
     match blocking(move || vault.create_bucket(&name, &owner)).await? {
         Ok(bucket) => {
             if let Some(rules) = rules {
@@ -65,11 +73,15 @@ pub(super) async fn create_bucket(
             if input.object_lock_enabled_for_bucket == Some(true) {
                 super::retention::enable(state, &bucket).await?;
             }
+            if let Some(place) = place.filter(|_| elsewhere) {
+                let put = move |_: Option<&Location>| Ok(Some(Location(place.clone())));
+                state.documents.update(&bucket, put).await?;
+            }
         }
         Err(VaultError::BucketExists(bucket)) if bucket.owner != account => {
             return Err(name_taken(&input.bucket));
         }
-        Err(VaultError::BucketExists(bucket)) => {
+        Err(VaultError::BucketExists(bucket)) if !elsewhere => {
             let locked = input.object_lock_enabled_for_bucket == Some(true);
             made_again(state, &principal, *bucket, rules, locked).await?;
         }
@@ -162,14 +174,39 @@ pub(super) async fn head_bucket(
 
 pub(super) async fn get_bucket_location(
     state: &Arc<AppState>,
-    _request: S3Request<GetBucketLocationInput>,
+    request: S3Request<GetBucketLocationInput>,
 ) -> S3Result<S3Response<GetBucketLocationOutput>> {
+    let bucket = access::bucket(&request)?;
+    let named = state.documents.get::<Location>(&bucket).await?;
+    let region = named.map_or_else(|| state.settings.region.clone(), |named| named.0.clone());
     // us-east-1 is said by an empty element, as the service has always done.
-    let location_constraint = (state.settings.region != FIRST_REGION)
-        .then(|| BucketLocationConstraint::from(state.settings.region.clone()));
+    let location_constraint =
+        (region != FIRST_REGION).then(|| BucketLocationConstraint::from(region));
     Ok(S3Response::new(GetBucketLocationOutput {
         location_constraint,
     }))
+}
+
+/// The region that a bucket was made for, where that is not the server's. A name and no more: the
+/// data lies where the server is.
+#[derive(Serialize, Deserialize)]
+struct Location(String);
+
+impl Document for Location {
+    const NAME: &'static str = "location";
+}
+
+/// Whether a server of one region takes a bucket for another. That of the first region takes them
+/// for all, as the service's does.
+fn may_lie_in(place: &str, region: &str) -> bool {
+    let mut words = place.split('-');
+    let is_region = words.next_back().is_some_and(|number| {
+        (1..=2).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit())
+    }) && words.clone().count() >= 2
+        && words.all(|word| {
+            (2..=9).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_lowercase())
+        });
+    place == region || (region == FIRST_REGION && (place == "EU" || is_region))
 }
 
 pub(super) async fn list_buckets(
@@ -234,4 +271,26 @@ pub(super) async fn list_buckets(
         owner: Some(principal.owner()),
         prefix: (!prefix.is_empty()).then_some(prefix),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_region_takes_buckets_for_others_and_only_for_regions() {
+        for (place, region, expected) in [
+            ("eu-central-1", "eu-central-1", true),
+            ("eu-central-1", "eu-west-1", false),
+            ("eu-central-1", FIRST_REGION, true),
+            ("us-gov-west-1", FIRST_REGION, true),
+            ("EU", FIRST_REGION, true),
+            ("my own", "my own", true),
+            ("nowhere", FIRST_REGION, false),
+            ("eu--1", FIRST_REGION, false),
+            ("-1", FIRST_REGION, false),
+        ] {
+            assert_eq!(may_lie_in(place, region), expected, "{place} in {region}");
+        }
+    }
 }
