@@ -270,7 +270,7 @@ impl Completion {
             self.vault
                 .complete_upload(&request, &commit)
                 .map_err(|cause| match cause {
-                    VaultError::NoSuchPart(part) => invalid_part(part),
+                    VaultError::NoSuchPart(part) => self.invalid_part(part, None),
                     cause => from_vault(cause, &resource),
                 })?;
         let stat = self.stat(Which::Label(committed.version), committed.null)?;
@@ -285,7 +285,7 @@ impl Completion {
         Ok((output, stat, self.bucket.name.clone(), self.key))
     }
 
-    /// The same answer again, if this upload is the version it became.
+    /// The same answer again, if this upload is the version it became, of as many parts.
     fn completed_before(self) -> S3Result<Completed> {
         let label = VersionId(self.id.0);
         let stat = [Which::Label(label), Which::Null]
@@ -295,12 +295,28 @@ impl Completion {
                     .vault
                     .stat(&self.bucket.name, self.key.as_bytes(), which)
                     .ok()?;
-                (stat.version == label).then_some(stat)
+                let parts = Facts::decode(&stat.facts).parts;
+                let same = parts == u32::try_from(self.parts.len()).ok();
+                (stat.version == label && same).then_some(stat)
             })
             .ok_or_else(no_such_upload)?;
         let mut output = self.output(&stat);
         output.version_id = version::of_write(stat.version, stat.null);
         Ok((output, stat, self.bucket.name.clone(), self.key))
+    }
+
+    fn invalid_part(&self, number: u32, named: Option<&CompletedPart>) -> S3Error {
+        with_detail(
+            error(
+                S3ErrorCode::InvalidPart,
+                "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
+            ),
+            &[
+                ("UploadId", &self.id.to_string()),
+                ("PartNumber", &number.to_string()),
+                ("ETag", named.map(named_etag).unwrap_or_default()),
+            ],
+        )
     }
 
     fn stat(&self, which: Which, null: bool) -> S3Result<Stat> {
@@ -342,12 +358,11 @@ impl Completion {
                 .binary_search_by_key(number, |part| part.part)
                 .ok()
                 .and_then(|at| stored.get(at))
-                .ok_or_else(|| invalid_part(*number))?;
-            let etag = named.e_tag.as_ref().map(ETag::value);
-            if etag.is_some_and(|etag| etag.trim_matches('"') != part.etag) {
-                return Err(invalid_part(*number));
+                .ok_or_else(|| self.invalid_part(*number, Some(named)))?;
+            if named_etag(named) != part.etag || !same_sums(named, part) {
+                return Err(self.invalid_part(*number, Some(named)));
             }
-            check_part_sum(*number, named, part, sum)?;
+            check_part_sum(*number, named, sum)?;
             found.push(part);
         }
         let last = found.len().saturating_sub(1);
@@ -431,19 +446,22 @@ impl Completion {
     }
 }
 
-/// A part's checksum as the request has it against the one that was computed when it arrived.
-fn check_part_sum(
-    number: u32,
-    named: &CompletedPart,
-    part: &StoredPart,
-    sum: Option<&UploadSum>,
-) -> S3Result<()> {
+/// The ETag that the request has of a part, without quotes.
+fn named_etag(named: &CompletedPart) -> &str {
+    let etag = named.e_tag.as_ref().map(ETag::value);
+    etag.unwrap_or_default().trim_matches('"')
+}
+
+/// A part's checksums as the request has them against those computed when it arrived.
+fn same_sums(named: &CompletedPart, part: &StoredPart) -> bool {
+    checksums::of_part(named)
+        .iter()
+        .all(|(algorithm, value)| part.sum(algorithm).is_none_or(|stored| stored == value))
+}
+
+/// A composite of checksums is made of those that the request has.
+fn check_part_sum(number: u32, named: &CompletedPart, sum: Option<&UploadSum>) -> S3Result<()> {
     let sent = checksums::of_part(named);
-    for (algorithm, value) in &sent {
-        if part.sum(algorithm).is_some_and(|stored| stored != value) {
-            return Err(invalid_part(number));
-        }
-    }
     match sum {
         Some(sum)
             if sum.kind == part_sums::Kind::Composite
@@ -475,6 +493,7 @@ fn chosen(upload: Option<CompletedMultipartUpload>) -> S3Result<Vec<(u32, Comple
             let number = part
                 .part_number
                 .and_then(|number| u32::try_from(number).ok());
+            part.e_tag.as_ref()?;
             Some((number?, part))
         })
         .collect::<Option<Vec<_>>>()
@@ -506,16 +525,6 @@ pub(super) fn no_such_upload() -> S3Error {
     )
 }
 
-fn invalid_part(number: u32) -> S3Error {
-    with_detail(
-        error(
-            S3ErrorCode::InvalidPart,
-            "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
-        ),
-        &[("PartNumber", &number.to_string())],
-    )
-}
-
 pub(super) const MOST_PARTS: usize = 10_000;
 /// How long a completion may take before its client is told to wait.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -530,6 +539,7 @@ mod tests {
             .iter()
             .map(|number| CompletedPart {
                 part_number: Some(*number),
+                e_tag: Some(ETag::Strong("e".to_owned())),
                 ..CompletedPart::default()
             })
             .collect();
@@ -549,6 +559,14 @@ mod tests {
             assert_eq!(refused.code().as_str(), code, "{numbers:?}");
         }
         assert!(chosen(None).is_err());
+        // A part without its ETag.
+        let bare = CompletedPart {
+            part_number: Some(1),
+            ..CompletedPart::default()
+        };
+        let parts = Some(vec![bare]);
+        let refused = chosen(Some(CompletedMultipartUpload { parts })).unwrap_err();
+        assert_eq!(refused.code().as_str(), "MalformedXML");
     }
 
     #[test]

@@ -537,6 +537,7 @@ impl Read {
 /// The bytes of a part: parts count from 1 as they stand in the object, and what came in one PUT is
 /// one part.
 fn part(info: &ObjectInfo, number: i32) -> S3Result<(u64, u64)> {
+    super::parts::part_number(number)?;
     if info.parts.is_empty() && number == 1 {
         return Ok((0, info.length));
     }

@@ -464,7 +464,7 @@ fn part_etag(mode: Mode, md5: Option<[u8; 16]>, salt: &[u8; 32]) -> String {
     value.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn part_number(number: i32) -> S3Result<u32> {
+pub(super) fn part_number(number: i32) -> S3Result<u32> {
     u32::try_from(number)
         .ok()
         .filter(|number| (1..=MOST_PARTS).contains(&(*number as usize)))

@@ -90,17 +90,19 @@ pub(super) async fn list_object_versions(
     let prefix = input.prefix.unwrap_or_default();
     let key_marker = input.key_marker.unwrap_or_default();
     let version_marker = input.version_id_marker.filter(|marker| !marker.is_empty());
-    let after = match &version_marker {
-        None => None,
-        Some(marker) if key_marker.is_empty() => {
-            return Err(invalid_argument(
-                "version-id-marker",
-                marker,
-                "A version-id marker cannot be specified without a key marker.",
-            ));
-        }
-        Some(marker) => Some(version::which(Some(marker))?),
-    };
+    let after = version_marker
+        .as_deref()
+        .map(|marker| version::which(Some(marker)))
+        .transpose()?;
+    if let Some(marker) = &version_marker
+        && key_marker.is_empty()
+    {
+        return Err(invalid_argument(
+            "version-id-marker",
+            marker,
+            "A version-id marker cannot be specified without a key marker.",
+        ));
+    }
     let from = match after {
         Some(_) => Bound::Included(key_marker.clone().into_bytes()),
         None => after_marker(&key_marker, &prefix, delimiter.as_deref()),
