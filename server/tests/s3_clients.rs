@@ -79,6 +79,11 @@ fn access_is_what_policies_acls_and_owners_say() {
 }
 
 #[test]
+fn bodies_are_what_their_headers_announce() {
+    run("test_announced");
+}
+
+#[test]
 fn settings_of_buckets_are_what_boto3_expects() {
     run("test_buckets");
 }

@@ -20,8 +20,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-use super::checksums::BodyChecks;
-use super::errors::{error, from_vault};
+use super::checksums::{BodyChecks, malformed_trailer};
+use super::errors::{custom, error, from_vault};
 use super::post::WrongSize;
 use super::unframe::UnframeError;
 use crate::listener::body::BodyError;
@@ -170,6 +170,23 @@ impl<S: Sink> Worker<S> {
     }
 }
 
+/// The body is not the one whose digest was signed.
+pub(super) fn wrong_sha256() -> S3Error {
+    custom(
+        http::StatusCode::BAD_REQUEST,
+        "XAmzContentSHA256Mismatch",
+        "The provided 'x-amz-content-sha256' header does not match what was computed.",
+    )
+}
+
+/// The body's frames end before it does.
+fn unexpected_end() -> S3Error {
+    error(
+        S3ErrorCode::IncompleteBody,
+        "The request body terminated unexpectedly",
+    )
+}
+
 /// What a broken request body means to its sender.
 pub(super) fn body_error(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> S3Error {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(cause);
@@ -197,25 +214,24 @@ pub(super) fn body_error(cause: &(dyn std::error::Error + Send + Sync + 'static)
                 );
             }
             Some(UnframeError::Missing) => {
-                return error(
-                    S3ErrorCode::InvalidRequest,
-                    "The request contained trailing data that was not well-formed or did not conform to our published schema.",
-                );
+                return malformed_trailer();
             }
-            Some(UnframeError::Malformed) | None => {}
+            Some(UnframeError::Malformed) => return unexpected_end(),
+            None => {}
         }
         if let Some(UploadStreamError::Sha256Mismatch) = cause.downcast_ref() {
-            return super::errors::custom(
-                http::StatusCode::BAD_REQUEST,
-                "XAmzContentSHA256Mismatch",
-                "The provided 'x-amz-content-sha256' header does not match what was computed.",
-            );
+            return wrong_sha256();
         }
         if let Some(AwsChunkedStreamError::SignatureMismatch) = cause.downcast_ref() {
             return error(
                 S3ErrorCode::SignatureDoesNotMatch,
-                "The request signature we calculated does not match the signature you provided.",
+                "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
             );
+        }
+        if let Some(AwsChunkedStreamError::FormatError | AwsChunkedStreamError::Incomplete) =
+            cause.downcast_ref()
+        {
+            return unexpected_end();
         }
         if let Some(
             AwsChunkedStreamError::ChunkDataTooLarge(..)

@@ -1,6 +1,6 @@
 //! Checksums of a body: what the client said, what arrived, and what is kept (sealed) to say again.
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use md5::{Digest, Md5};
 use s3s::checksum::ChecksumHasher;
 use s3s::dto::{Checksum, ChecksumType, CompletedPart};
@@ -8,9 +8,10 @@ use s3s::{S3Error, S3ErrorCode, S3Result, TrailingHeaders};
 use strongroom::format::NamedList;
 use strongroom::keys::Mode;
 
-use super::errors::{error, with_detail};
+use super::announced;
+use super::errors::{custom, error, with_detail};
 use super::facts::has_md5_etag;
-use super::sse::{base64_decode, header};
+use super::sse::{base64_decode, base64_encode, header};
 
 /// Sealed attribute: the MD5 of the content, 16 bytes.
 pub(super) const MD5_ATTRIBUTE: &str = "md5";
@@ -29,6 +30,8 @@ const ALGORITHMS: [&str; 10] = [
     "xxhash128",
 ];
 const HEADER_PREFIX: &str = "x-amz-checksum-";
+/// Headers with that prefix that say something else.
+const NO_CHECKSUMS: [&str; 3] = ["algorithm", "mode", "type"];
 
 /// Computes what a PUT needs in one pass and compares it with what the client announced.
 pub(super) struct BodyChecks {
@@ -57,25 +60,24 @@ impl BodyChecks {
         }
     }
 
+    /// Reads `Content-MD5` alone.
+    pub(super) fn of_md5(headers: &HeaderMap) -> S3Result<Self> {
+        let content_md5 = content_md5(headers)?;
+        Ok(Self {
+            md5: content_md5.is_some().then(Md5::new),
+            content_md5,
+            ..Self::none()
+        })
+    }
+
     /// Reads `Content-MD5`, `x-amz-checksum-*`, `x-amz-trailer` and `x-amz-sdk-checksum-algorithm`.
     pub(super) fn from_headers(headers: &HeaderMap) -> S3Result<Self> {
-        let content_md5 = header(headers, "content-md5")
-            .map(|value| {
-                base64_decode(value.as_bytes())
-                    .filter(|md5| md5.len() == 16)
-                    .ok_or_else(|| {
-                        error(
-                            S3ErrorCode::InvalidDigest,
-                            "The Content-MD5 you specified was invalid.",
-                        )
-                    })
-            })
-            .transpose()?;
+        let content_md5 = content_md5(headers)?;
+        refuse_unknown(headers)?;
         let mut announced = Vec::new();
         for algorithm in ALGORITHMS {
             if let Some(value) = header(headers, &format!("{HEADER_PREFIX}{algorithm}")) {
-                let length = digest_len(algorithm);
-                if base64_decode(value.as_bytes()).is_none_or(|digest| digest.len() != length) {
+                if !is_sum(algorithm, value) {
                     return Err(error(
                         S3ErrorCode::InvalidRequest,
                         format!("Value for {HEADER_PREFIX}{algorithm} header is invalid."),
@@ -84,31 +86,23 @@ impl BodyChecks {
                 announced.push((algorithm, Some(value.to_owned())));
             }
         }
-        if announced.len() > 1 {
+        let trailers = declared_trailers(headers)?;
+        if announced.len() > 1 || trailers.len() > 1 {
             return Err(error(
                 S3ErrorCode::InvalidRequest,
                 "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
             ));
         }
-        for name in header(headers, "x-amz-trailer")
-            .unwrap_or_default()
-            .split(',')
-            .map(str::trim)
-        {
-            let Some(suffix) = name
-                .to_ascii_lowercase()
-                .strip_prefix(HEADER_PREFIX)
-                .map(str::to_owned)
-            else {
-                continue;
-            };
-            let algorithm = ALGORITHMS.into_iter().find(|known| *known == suffix).ok_or_else(|| {
-                error(S3ErrorCode::InvalidRequest, format!("The value specified in the x-amz-trailer header is not supported: {name}"))
-            })?;
-            if !announced.iter().any(|(known, _)| *known == algorithm) {
-                announced.push((algorithm, None));
-            }
+        if !announced.is_empty() && !trailers.is_empty() {
+            return Err(error(
+                S3ErrorCode::InvalidRequest,
+                "Expecting a single x-amz-checksum- header",
+            ));
         }
+        if !trailers.is_empty() && !announced::has_trailer(headers) {
+            return Err(malformed_trailer());
+        }
+        announced.extend(trailers.into_iter().map(|algorithm| (algorithm, None)));
         if let Some(named) = header(headers, "x-amz-sdk-checksum-algorithm") {
             let named = known(named)?;
             match announced.first() {
@@ -185,13 +179,16 @@ impl BodyChecks {
             .map(|(algorithm, in_header)| {
                 let value = in_header
                     .clone()
-                    .or_else(|| header(&trailers, &format!("{HEADER_PREFIX}{algorithm}")).map(str::to_owned))
-                    .ok_or_else(|| {
-                        error(
-                            S3ErrorCode::InvalidRequest,
-                            "The request contained trailing data that was not well-formed or did not conform to our published schema.",
-                        )
-                    })?;
+                    .or_else(|| {
+                        header(&trailers, &format!("{HEADER_PREFIX}{algorithm}")).map(str::to_owned)
+                    })
+                    .ok_or_else(malformed_trailer)?;
+                if in_header.is_none() && !is_sum(algorithm, &value) {
+                    return Err(error(
+                        S3ErrorCode::InvalidRequest,
+                        format!("Value for {HEADER_PREFIX}{algorithm} trailing header is invalid."),
+                    ));
+                }
                 Ok((*algorithm, value))
             })
             .collect::<S3Result<Vec<_>>>()?;
@@ -215,11 +212,10 @@ impl BodyChecks {
     /// What was computed, with nothing to compare but `Content-MD5`.
     pub(super) fn computed(self) -> S3Result<Verified> {
         let md5: Option<[u8; 16]> = self.md5.map(|md5| md5.finalize().into());
-        if self
-            .content_md5
-            .is_some_and(|announced| md5.is_none_or(|md5| announced != md5))
+        if let Some(announced) = self.content_md5
+            && md5.is_none_or(|md5| announced != md5)
         {
-            return Err(bad_md5());
+            return Err(bad_md5(&announced, md5));
         }
         Ok(Verified {
             md5,
@@ -253,6 +249,75 @@ pub(super) fn known(algorithm: &str) -> S3Result<&'static str> {
             "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
         )
     })
+}
+
+/// The digest in `Content-MD5`.
+fn content_md5(headers: &HeaderMap) -> S3Result<Option<Vec<u8>>> {
+    header(headers, "content-md5")
+        .map(|value| {
+            base64_decode(value.as_bytes())
+                .filter(|md5| md5.len() == 16)
+                .ok_or_else(|| {
+                    error(
+                        S3ErrorCode::InvalidDigest,
+                        "The Content-MD5 you specified was invalid.",
+                    )
+                })
+        })
+        .transpose()
+}
+
+/// What stands behind a body is not what was declared.
+pub(super) fn malformed_trailer() -> S3Error {
+    custom(
+        StatusCode::BAD_REQUEST,
+        "MalformedTrailerError",
+        "The request contained trailing data that was not well-formed or did not conform to our published schema.",
+    )
+}
+
+/// A header of a checksum that does not exist.
+fn refuse_unknown(headers: &HeaderMap) -> S3Result<()> {
+    let mut named = headers
+        .keys()
+        .filter_map(|name| name.as_str().strip_prefix(HEADER_PREFIX));
+    if named.any(|name| !ALGORITHMS.contains(&name) && !NO_CHECKSUMS.contains(&name)) {
+        return Err(error(
+            S3ErrorCode::InvalidRequest,
+            "The algorithm type you specified in x-amz-checksum- header is invalid.",
+        ));
+    }
+    Ok(())
+}
+
+/// The algorithms in `x-amz-trailer`. Commas at its end separate nothing; every other name is that
+/// of a checksum.
+fn declared_trailers(headers: &HeaderMap) -> S3Result<Vec<&'static str>> {
+    let declared = header(headers, announced::TRAILER).unwrap_or_default();
+    let declared = declared.trim_end_matches(',');
+    if declared.is_empty() {
+        return Ok(Vec::new());
+    }
+    declared
+        .split(',')
+        .map(|name| {
+            let name = name.trim().to_ascii_lowercase();
+            ALGORITHMS
+                .into_iter()
+                .find(|known| name.strip_prefix(HEADER_PREFIX) == Some(known))
+                .ok_or_else(|| {
+                    error(
+                        S3ErrorCode::InvalidRequest,
+                        "The value specified in the x-amz-trailer header is not supported",
+                    )
+                })
+        })
+        .collect()
+}
+
+/// Whether a value has the form of a checksum.
+fn is_sum(algorithm: &str, value: &str) -> bool {
+    base64_decode(value.as_bytes()).is_some_and(|digest| digest.len() == digest_len(algorithm))
 }
 
 /// The checksum of some bytes, base64.
@@ -404,12 +469,84 @@ fn fields(sums: &Checksum) -> Vec<(&'static str, String)> {
     .collect()
 }
 
-fn bad_md5() -> S3Error {
+fn bad_md5(announced: &[u8], md5: Option<[u8; 16]>) -> S3Error {
+    let expected: String = announced.iter().map(|byte| format!("{byte:02x}")).collect();
+    let calculated = md5.map(|md5| base64_encode(&md5)).unwrap_or_default();
     with_detail(
         error(
             S3ErrorCode::BadDigest,
             "The Content-MD5 you specified did not match what we received.",
         ),
-        &[],
+        &[
+            ("ExpectedDigest", &expected),
+            ("CalculatedDigest", &calculated),
+        ],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn refused(headers: &[(&'static str, &str)]) -> Option<String> {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()))
+            .collect();
+        let refusal = BodyChecks::from_headers(&headers).err()?;
+        Some(refusal.message().unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn one_checksum_is_announced_in_a_header_or_behind_the_body() {
+        const CRC32: (&str, &str) = ("x-amz-checksum-crc32", "AAAAAA==");
+        const FRAMED: (&str, &str) = ("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
+        let behind = |declared| refused(&[FRAMED, ("x-amz-trailer", declared)]);
+        let unsupported = Some("The value specified in the x-amz-trailer header is not supported");
+        for declared in [
+            "x-amz-checksum-crc32",
+            "x-amz-checksum-crc32,,",
+            "X-Amz-Checksum-CRC32",
+            "",
+        ] {
+            assert_eq!(behind(declared), None, "{declared}");
+        }
+        for declared in [
+            ",x-amz-checksum-crc32",
+            "x-amz-checksum-crc32, ,",
+            "x-amz-checksum-bad",
+            "x-amz-checksum-crc32, x-amz-foo",
+            "content-md5",
+        ] {
+            assert_eq!(behind(declared).as_deref(), unsupported, "{declared}");
+        }
+        let several = Some(
+            "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+        );
+        let both = "x-amz-checksum-crc32, x-amz-checksum-crc32c";
+        assert_eq!(behind(both).as_deref(), several);
+        let second = ("x-amz-checksum-crc32c", "AAAAAA==");
+        assert_eq!(refused(&[CRC32, second]).as_deref(), several);
+        let trailer = ("x-amz-trailer", "x-amz-checksum-crc32");
+        assert_eq!(
+            refused(&[FRAMED, CRC32, trailer]).as_deref(),
+            Some("Expecting a single x-amz-checksum- header")
+        );
+        // Behind a body without room for it.
+        assert!(refused(&[trailer]).unwrap().contains("trailing data"));
+    }
+
+    #[test]
+    fn a_checksum_that_does_not_exist_is_refused_and_what_is_none_is_not() {
+        let bad = refused(&[("x-amz-checksum-bad", "AAAAAA==")]);
+        assert!(bad.unwrap().contains("algorithm type"));
+        for other in [
+            "x-amz-checksum-algorithm",
+            "x-amz-checksum-mode",
+            "x-amz-checksum-type",
+        ] {
+            assert_eq!(refused(&[(other, "x")]), None);
+        }
+    }
 }

@@ -6,6 +6,7 @@
 mod access;
 mod acl;
 mod amend;
+mod announced;
 mod archive;
 mod attributes;
 mod body;
@@ -104,7 +105,8 @@ pub(crate) fn service(state: Arc<AppState>) -> Result<Wire, DomainError> {
     config.xml_max_body_size = 2 << 20;
     config.aws_chunked_stream_max_chunk_size = 16 << 20;
     config.form_max_fields_size = 1 << 20;
-    config.unsigned_amz_header_allowlist = vec![signing::AMZ_DATE.to_owned()];
+    config.unsigned_amz_header_allowlist =
+        vec![signing::AMZ_DATE.to_owned(), announced::TRAILER.to_owned()];
     config.enable_sig_v2 = state.settings.compat == Compat::Ceph;
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     Ok(Wire::new(builder.build(), state))

@@ -11,7 +11,7 @@ use s3s::{Body, HttpError, S3Error, S3ErrorCode, S3Response};
 
 use super::errors::{DETAIL, MALFORMED_XML, error, escape};
 use super::unframe::unframed;
-use super::{AppState, cors, digest, post, signing, sse};
+use super::{AppState, announced, cors, digest, post, signing, sse};
 use crate::listener::ConnInfo;
 use crate::service::Facts;
 
@@ -75,8 +75,15 @@ impl Wire {
         });
         let request = match refusal {
             Some(refusal) => Err(refusal),
+            None if method == Method::HEAD && target.bucket.is_none() => Err(error(
+                S3ErrorCode::MethodNotAllowed,
+                "The specified method is not allowed against this resource.",
+            )),
             None if is_form => Ok(request),
-            None => unframed(request),
+            None => match announced::refuse(&request) {
+                Some(refusal) => Err(refusal),
+                None => unframed(request),
+            },
         };
         let mut response = match request {
             Ok(request) if is_form => {
@@ -84,7 +91,10 @@ impl Wire {
                 post::answered(&self.state, &self.inner, bucket, request).await?
             }
             Ok(request) if method == Method::OPTIONS => self.preflight(&target, request).await?,
-            Ok(request) => self.compared(request).await?,
+            Ok(mut request) => {
+                announced::complete(request.headers_mut());
+                self.compared(request).await?
+            }
             Err(refusal) => worded(refusal)?,
         };
         if response.status().is_client_error() || response.status().is_server_error() {
@@ -270,7 +280,9 @@ async fn complete_error(
         Ok(collected) => collected.to_bytes(),
         Err(_) => Bytes::new(),
     };
-    let text = s3_text(String::from_utf8_lossy(&bytes).into_owned());
+    // Sentences stand in elements, where an apostrophe means nothing: S3 writes it as it is.
+    let text = String::from_utf8_lossy(&bytes).replace("&apos;", "'");
+    let text = s3_text(text);
     let extra = format!(
         "{detail}<Resource>{}</Resource><RequestId>{id}</RequestId><HostId>{id}</HostId></Error>",
         escape(path)
@@ -324,20 +336,28 @@ fn with_namespace(xml: &[u8]) -> Option<Vec<u8>> {
     Some([&xml[..at], SCHEMA.as_bytes(), &xml[at..]].concat())
 }
 
-/// S3's own sentence about a body that does not parse; the protocol crate has the description of the code there.
+/// S3's own sentences where the protocol crate has others.
+const SENTENCES: [(&str, &str); 3] = [
+    ("MalformedXML", MALFORMED_XML),
+    (
+        "RequestTimeTooSkewed",
+        "The difference between the request time and the current time is too large.",
+    ),
+    (
+        "MissingContentLength",
+        "You must provide the Content-Length HTTP header.",
+    ),
+];
+
+/// The error with S3's own sentence, where there is one for its code.
 fn s3_text(error: String) -> String {
-    const OPEN: &str = "<Code>MalformedXML</Code><Message>";
-    let Some(start) = error.find(OPEN).map(|at| at + OPEN.len()) else {
-        return error;
-    };
-    let Some(length) = error[start..].find("</Message>") else {
-        return error;
-    };
-    format!(
-        "{}{MALFORMED_XML}{}",
-        &error[..start],
-        &error[start + length..]
-    )
+    let found = SENTENCES.iter().find_map(|(code, sentence)| {
+        let open = format!("<Code>{code}</Code><Message>");
+        let start = error.find(&open)? + open.len();
+        let end = start + error[start..].find("</Message>")?;
+        Some(format!("{}{sentence}{}", &error[..start], &error[end..]))
+    });
+    found.unwrap_or(error)
 }
 
 #[cfg(test)]

@@ -22,7 +22,18 @@ class Reply:
         return {child.tag: child.text for child in ElementTree.fromstring(self.body)}
 
 
-def request(daemon, method, path, headers=None, body=b"", query=None, sign=True, sent=None, user=None):
+class Calling(S3SigV4Auth):
+    """Signs the body as what `payload` calls it, and not its digest."""
+
+    def __init__(self, payload, *arguments):
+        super().__init__(*arguments)
+        self.called = payload
+
+    def payload(self, request):
+        return self.called or super().payload(request)
+
+
+def request(daemon, method, path, headers=None, body=b"", query=None, sign=True, sent=None, user=None, payload=None):
     """Signs for `body`, as `user` or the first one, and sends `sent` in its place if that is given."""
     url = daemon.env["AWS_ENDPOINT_URL"] + urllib.parse.quote(path)
     if query:
@@ -30,7 +41,7 @@ def request(daemon, method, path, headers=None, body=b"", query=None, sign=True,
     signed = AWSRequest(method=method, url=url, data=body, headers=dict(headers or {}))
     signed.context["payload_signing_enabled"] = True
     if sign:
-        S3SigV4Auth(_credentials(daemon, user), "s3", daemon.env["AWS_REGION"]).add_auth(signed)
+        Calling(payload, _credentials(daemon, user), "s3", daemon.env["AWS_REGION"]).add_auth(signed)
     return send(daemon, method, url, dict(signed.headers.items()), body if sent is None else sent)
 
 
