@@ -58,7 +58,7 @@ pub(crate) fn run(
 
     // Writing: batch by batch as the bytes come. Visible, durable and sealed when `commit` returns, and not before.
     let mut stream = vault.put(PutRequest {
-        bucket: "photos".to_owned(),
+        bucket: "photos".into(),
         key: b"2026/cat.jpg".to_vec(),
         protection: Protection::Managed,
         head: NamedList(vec![("content-type".to_owned(), b"image/jpeg".to_vec())]),
@@ -73,7 +73,7 @@ pub(crate) fn run(
 
     // Reading: any range, every byte of it authenticated.
     let request = || OpenRequest {
-        bucket: "photos",
+        bucket: "photos".into(),
         key: b"2026/cat.jpg",
         version: Which::Current,
         customer: None,
@@ -87,7 +87,7 @@ pub(crate) fn run(
     assert_eq!(range, [0xc4; 1000]);
 
     let page = vault.list(&ListRequest {
-        bucket: "photos",
+        bucket: "photos".into(),
         prefix: b"2026/",
         from: Bound::Unbounded,
         delimiter: None,

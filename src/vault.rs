@@ -31,6 +31,7 @@ mod delete;
 mod draft;
 mod error;
 mod find;
+mod in_bucket;
 mod kms;
 mod layout;
 mod list;
@@ -61,6 +62,7 @@ pub use archive::Transfer;
 pub use complete::CompleteRequest;
 pub use delete::Deleted;
 pub use error::VaultError;
+pub use in_bucket::InBucket;
 pub use list::{
     ListRequest, ListedItem, ListedObject, ListedVersion, Listing, VersionEntry, VersionItem,
     VersionListing, VersionsRequest,

@@ -9,7 +9,7 @@ use super::draft::{PATIENCE, new_blob_id};
 use super::find::{Found, Miss, nothing};
 use super::put::{check_facts, finish};
 use super::source::Source;
-use super::{Vault, VaultError, check_key, now_ms};
+use super::{InBucket, Vault, VaultError, check_key, now_ms};
 use crate::store::{
     BlobRef, BlobWriter, CommitError, Locator, Place, Relocation, StoreError, Which,
 };
@@ -21,14 +21,14 @@ impl Vault {
     /// [`VaultError::NoSuchBucket`], [`VaultError::NoSuchKey`] and its like; [`VaultError::PreconditionFailed`] for other
     /// facts; [`VaultError::Invalid`] if it is in the archive already; [`VaultError::Unavailable`] without an archive;
     /// [`VaultError::ReadOnly`].
-    pub fn archive_object(
+    pub fn archive_object<'b>(
         self: &Arc<Self>,
-        bucket: &str,
+        bucket: impl Into<InBucket<'b>>,
         key: &[u8],
         which: Which,
         expected_facts: &[u8],
     ) -> Result<Transfer, VaultError> {
-        let found = self.find_to_move(bucket, key, which, expected_facts)?;
+        let found = self.find_to_move(&bucket.into(), key, which, expected_facts)?;
         self.archive()?;
         if found.view.row.place().archived {
             return Err(VaultError::Invalid(
@@ -42,14 +42,14 @@ impl Vault {
     ///
     /// # Errors
     /// As [`Vault::archive_object`]; [`VaultError::Invalid`] if the object is not in the archive, or has such a copy.
-    pub fn restore_object(
+    pub fn restore_object<'b>(
         self: &Arc<Self>,
-        bucket: &str,
+        bucket: impl Into<InBucket<'b>>,
         key: &[u8],
         which: Which,
         expected_facts: &[u8],
     ) -> Result<Transfer, VaultError> {
-        let found = self.find_to_move(bucket, key, which, expected_facts)?;
+        let found = self.find_to_move(&bucket.into(), key, which, expected_facts)?;
         self.archive()?;
         match found.view.row.place() {
             Place {
@@ -66,16 +66,16 @@ impl Vault {
     ///
     /// # Errors
     /// As [`Vault::archive_object`] and [`Transfer::commit`].
-    pub fn drop_restored(
+    pub fn drop_restored<'b>(
         self: &Arc<Self>,
-        bucket: &str,
+        bucket: impl Into<InBucket<'b>>,
         key: &[u8],
         which: Which,
         expected_facts: &[u8],
         facts: &[u8],
     ) -> Result<(), VaultError> {
         check_facts(facts)?;
-        let found = self.find_to_move(bucket, key, which, expected_facts)?;
+        let found = self.find_to_move(&bucket.into(), key, which, expected_facts)?;
         let change = Places {
             blobs: None,
             restored: Some(Vec::new()),
@@ -86,7 +86,7 @@ impl Vault {
 
     fn find_to_move(
         &self,
-        bucket: &str,
+        bucket: &InBucket<'_>,
         key: &[u8],
         which: Which,
         expected_facts: &[u8],
@@ -182,8 +182,8 @@ impl Transfer {
             Miss::Damaged(what) => self.vault.damaged(&self.found, what),
             Miss::Gone(what) => {
                 let row = &self.found.view.row;
-                let name = &self.found.bucket.name;
-                match self.vault.look_up(name, &row.key, row.which()) {
+                let bucket = &self.found.bucket;
+                match self.vault.look_up(&bucket.into(), &row.key, row.which()) {
                     Ok(now) if now.view.row == *row => self.vault.damaged(&self.found, what),
                     Ok(_) | Err(_) => VaultError::Changed,
                 }

@@ -20,7 +20,7 @@ use super::part_attrs::join;
 use super::put::check_facts;
 use super::types::{CommitRequest, Committed};
 use super::upload::no_such_upload;
-use super::{Vault, VaultError, now_ms};
+use super::{InBucket, Vault, VaultError, now_ms};
 use crate::format::{NamedList, Suite};
 use crate::id::{InstanceId, VersionId};
 use crate::keys::{BucketKey, Mode, Purpose};
@@ -31,8 +31,8 @@ use crate::store::{
 /// An upload to be completed.
 #[derive(Debug, Clone)]
 pub struct CompleteRequest<'a> {
-    /// The bucket's name.
-    pub bucket: &'a str,
+    /// The bucket.
+    pub bucket: InBucket<'a>,
     /// The key of the object to be.
     pub key: &'a [u8],
     /// The upload.
@@ -72,7 +72,7 @@ impl Vault {
             if attempt > 0 {
                 give_way(attempt)?;
             }
-            let bucket = self.bucket(request.bucket)?;
+            let bucket = self.in_bucket_now(&request.bucket)?;
             let upload = match self.upload_row(&bucket, request.key, request.upload) {
                 Err(VaultError::NoSuchUpload { .. }) => {
                     // By another request, perhaps, which is not done with what the object replaced.

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::debts::UnderWay;
-use super::{Vault, VaultError, check_key, now_ms};
+use super::{InBucket, Vault, VaultError, check_key, now_ms};
 use crate::id::{InstanceId, VersionId};
 use crate::store::{
     self, BlobRef, Bucket, CommitError, Garbage, Judged, Locator, Marker, Precondition, StoreError,
@@ -19,15 +19,15 @@ impl Vault {
     /// # Errors
     /// [`VaultError::NoSuchBucket`], [`VaultError::PreconditionFailed`], [`VaultError::ReadOnly`]; with
     /// [`VaultError::OutcomeUnknown`] it may or may not be deleted: delete it again.
-    pub fn delete(
+    pub fn delete<'b>(
         &self,
-        bucket: &str,
+        bucket: impl Into<InBucket<'b>>,
         key: &[u8],
         precondition: Precondition,
     ) -> Result<Deleted, VaultError> {
         self.check_writable()?;
         check_key(key)?;
-        let bucket = self.bucket(bucket)?;
+        let bucket = self.in_bucket(&bucket.into())?;
         let label = VersionId::random()?;
         let under_way = self.debts.begin();
         let deleted = self
@@ -43,16 +43,16 @@ impl Vault {
     ///
     /// # Errors
     /// As [`Vault::delete`]; [`VaultError::PreconditionFailed`] if it is another one, or has other facts.
-    pub fn delete_version(
+    pub fn delete_version<'b>(
         &self,
-        bucket: &str,
+        bucket: impl Into<InBucket<'b>>,
         key: &[u8],
         which: Which,
         judged: Option<Judged<'_>>,
     ) -> Result<Deleted, VaultError> {
         self.check_writable()?;
         check_key(key)?;
-        let bucket = self.bucket(bucket)?;
+        let bucket = self.in_bucket(&bucket.into())?;
         let catalog = &self.stores.catalog;
         let under_way = self.debts.begin();
         let deleted = catalog.delete_version(bucket.id, key, which, judged, now_ms());

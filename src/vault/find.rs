@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::types::OpenRequest;
-use super::{Vault, VaultError, check_key};
+use super::{InBucket, Vault, VaultError, check_key};
 use crate::keys::{BucketKey, Context, DataKeyRecord, KeyError, Mode, Purpose};
 use crate::store::{BlobRef, Bucket, ObjectView, Place, StoreError, Version, Which};
 
@@ -19,7 +19,7 @@ impl Vault {
         check_key(request.key)?;
         let mut gone: Option<(Arc<Found>, String)> = None;
         for _ in 0..=RETURNS {
-            let found = Arc::new(self.look_up(request.bucket, request.key, request.version)?);
+            let found = Arc::new(self.look_up(&request.bucket, request.key, request.version)?);
             let instance = found.view.row.instance;
             if request.instance.is_some_and(|wanted| wanted != instance) {
                 return Err(VaultError::PreconditionFailed);
@@ -43,11 +43,11 @@ impl Vault {
     /// The object that a version of a key is.
     pub(super) fn look_up(
         &self,
-        bucket: &str,
+        bucket: &InBucket<'_>,
         key: &[u8],
         which: Which,
     ) -> Result<Found, VaultError> {
-        let bucket = self.bucket(bucket)?;
+        let bucket = self.in_bucket(bucket)?;
         if which == Which::Current
             && let Some(view) = self.stores.catalog.object(bucket.id, key)?
         {

@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use super::kms::root_of;
 use super::types::Stat;
-use super::{Vault, VaultError, check_key};
+use super::{InBucket, Vault, VaultError, check_key};
 use crate::format::NamedList;
 use crate::id::{InstanceId, VersionId};
 use crate::keys::{BucketKey, Mode};
 use crate::store::{self, Bucket, ListItem, ListQuery, Marker, Place, VersionsQuery, Which};
 
 /// What to list.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ListRequest<'a> {
-    /// The bucket's name.
-    pub bucket: &'a str,
+    /// The bucket.
+    pub bucket: InBucket<'a>,
     /// Only keys that begin so.
     pub prefix: &'a [u8],
     /// Only keys from here on.
@@ -72,10 +72,10 @@ pub struct ListedObject {
 }
 
 /// Which versions to list.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct VersionsRequest<'a> {
-    /// The bucket's name.
-    pub bucket: &'a str,
+    /// The bucket.
+    pub bucket: InBucket<'a>,
     /// Only keys that begin so.
     pub prefix: &'a [u8],
     /// Only keys from here on.
@@ -144,7 +144,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::NoSuchBucket`], [`VaultError::Unavailable`]. Attributes that do not open fail nothing.
     pub fn list(&self, request: &ListRequest<'_>) -> Result<Listing, VaultError> {
-        let bucket = self.bucket(request.bucket)?;
+        let bucket = self.in_bucket(&request.bucket)?;
         let page = self.stores.catalog.list(&ListQuery {
             bucket: bucket.id,
             prefix: request.prefix,
@@ -171,7 +171,7 @@ impl Vault {
         &self,
         request: &VersionsRequest<'_>,
     ) -> Result<VersionListing, VaultError> {
-        let bucket = self.bucket(request.bucket)?;
+        let bucket = self.in_bucket(&request.bucket)?;
         let page = self.stores.catalog.list_versions(&VersionsQuery {
             bucket: bucket.id,
             prefix: request.prefix,
@@ -205,9 +205,14 @@ impl Vault {
     /// # Errors
     /// [`VaultError::NoSuchBucket`], [`VaultError::NoSuchKey`], [`VaultError::NoSuchVersion`],
     /// [`VaultError::DeleteMarker`], [`VaultError::Unavailable`].
-    pub fn stat(&self, bucket: &str, key: &[u8], which: Which) -> Result<Stat, VaultError> {
+    pub fn stat<'b>(
+        &self,
+        bucket: impl Into<InBucket<'b>>,
+        key: &[u8],
+        which: Which,
+    ) -> Result<Stat, VaultError> {
         check_key(key)?;
-        let found = self.look_up(bucket, key, which)?;
+        let found = self.look_up(&bucket.into(), key, which)?;
         let Some(mode) = Mode::from_code(found.view.row.mode) else {
             return Err(self.damaged(&found, "its mode is none that exists".to_owned()));
         };

@@ -9,7 +9,7 @@ use super::protect::Binding;
 use super::put::finish;
 use super::read::ObjectReader;
 use super::upload::no_such_upload;
-use super::{Vault, VaultError, now_ms};
+use super::{InBucket, Vault, VaultError, now_ms};
 use crate::format::{MAX_PARTS, NamedList, Suite};
 use crate::id::InstanceId;
 use crate::keys::{DataKey, KeyError, Mode, Purpose};
@@ -19,8 +19,8 @@ use crate::store::{Bucket, CommitError, PartRow, Upload};
 /// One part to be written.
 #[derive(Debug)]
 pub struct PartRequest {
-    /// The bucket's name.
-    pub bucket: String,
+    /// The bucket.
+    pub bucket: InBucket<'static>,
     /// The key of the object to be.
     pub key: Vec<u8>,
     /// The upload.
@@ -48,7 +48,7 @@ impl Vault {
                 "a part has a number from 1 to {MAX_PARTS}"
             )));
         }
-        let bucket = self.bucket(&request.bucket)?;
+        let bucket = self.in_bucket(&request.bucket)?;
         let upload = self.upload_row(&bucket, &request.key, request.upload)?;
         let (data_key, binding) = self.open_upload(&bucket, &upload, &request)?;
         if binding.mode == Mode::Plain {
@@ -143,15 +143,15 @@ impl Vault {
     /// # Errors
     /// [`VaultError::NoSuchBucket`], [`VaultError::NoSuchUpload`], [`VaultError::Unavailable`]. Attributes that do not
     /// open fail nothing.
-    pub fn list_parts(
+    pub fn list_parts<'b>(
         &self,
-        bucket: &str,
+        bucket: impl Into<InBucket<'b>>,
         key: &[u8],
         upload: InstanceId,
         after: u32,
         limit: usize,
     ) -> Result<Vec<PartInfo>, VaultError> {
-        let bucket = self.bucket(bucket)?;
+        let bucket = self.in_bucket(&bucket.into())?;
         let upload = self.upload_row(&bucket, key, upload)?;
         let rows = self.stores.catalog.parts(upload.instance, after, limit)?;
         let mut keys = AttributeKeys::new(self, &bucket);

@@ -39,7 +39,7 @@ impl Vault {
         let suite = self.suite_for(&request.protection, request.suite)?;
         let binding = Binding::of(&request.protection)?;
         let head = with_created(request.head, now_ms())?.encode_head()?;
-        let bucket = self.bucket(&request.bucket)?;
+        let bucket = self.in_bucket_now(&request.bucket)?;
         let instance = InstanceId::random()?;
         let data_key = self
             .key_for(&bucket, &binding, &request.principal)?

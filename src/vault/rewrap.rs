@@ -66,7 +66,7 @@ impl Vault {
         let parts = self.part_attrs_of(found, &opened, request.principal, 0, usize::MAX)?;
         let incarnation = self.incarnation();
         let instance = InstanceId::random().map_err(VaultError::from)?;
-        let key = self.key_for(&found.bucket, to, request.principal)?;
+        let key = self.key_for(&self.same_bucket(&found.bucket)?, to, request.principal)?;
         let seal =
             |part: u32, attrs: &_| to.seal_attrs(&key, &opened.data_key, (instance, part), attrs);
         let attrs = seal(0, &opened.info.attrs)?;

@@ -38,7 +38,7 @@ fn start(dir: &Path) -> Arc<Vault> {
 
 fn request(key: &str, protection: Protection) -> PutRequest {
     PutRequest {
-        bucket: "b".to_owned(),
+        bucket: "b".into(),
         key: key.as_bytes().to_vec(),
         protection,
         head: NamedList::default(),
@@ -129,7 +129,7 @@ fn a_part_under_a_customer_key(vault: &Arc<Vault>, needles: &mut Vec<(&'static s
         .create_upload(request("upload", protection), Vec::new())
         .unwrap();
     let part = PartRequest {
-        bucket: "b".to_owned(),
+        bucket: "b".into(),
         key: upload.key,
         upload: upload.id,
         part: 1,
@@ -201,7 +201,7 @@ fn a_tenth_of_a_second_after_a_request_no_key_of_it_and_no_plaintext_is_in_memor
             stream.commit(CommitRequest::default()).unwrap();
             let mut reader = vault
                 .open(OpenRequest {
-                    bucket: "b",
+                    bucket: "b".into(),
                     key: name.as_bytes(),
                     version: Which::Current,
                     customer: with_customer_key.then(key),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::InBucket;
 use crate::format::{NamedList, Suite};
 use crate::id::{InstanceId, RootId, VersionId};
 use crate::keys::Mode;
@@ -64,8 +65,8 @@ impl fmt::Debug for Protection {
 /// One object to be written.
 #[derive(Debug)]
 pub struct PutRequest {
-    /// The bucket's name.
-    pub bucket: String,
+    /// The bucket.
+    pub bucket: InBucket<'static>,
     /// The object key: any bytes, at most 65,535.
     pub key: Vec<u8>,
     /// How it is protected.
@@ -143,8 +144,8 @@ pub struct FactsChange<'a> {
 /// One object to be read.
 #[derive(Debug)]
 pub struct OpenRequest<'a> {
-    /// The bucket's name.
-    pub bucket: &'a str,
+    /// The bucket.
+    pub bucket: InBucket<'a>,
     /// The object key.
     pub key: &'a [u8],
     /// Which version of it.

@@ -10,7 +10,7 @@ use super::kms::root_of;
 use super::protect::Binding;
 use super::put::{check_facts, not_recorded, with_created};
 use super::types::PutRequest;
-use super::{Vault, VaultError, check_key, now_ms};
+use super::{InBucket, Vault, VaultError, check_key, now_ms};
 use crate::id::{InstanceId, RootId};
 use crate::keys::{Mode, RecordState};
 use crate::store::{self, Bucket, CommitError, NewKeyRecord, Upload, UploadsQuery};
@@ -35,7 +35,7 @@ impl Vault {
         let binding = Binding::of(&request.protection)?;
         let created_ms = now_ms();
         let head = with_created(request.head, created_ms)?.encode_head()?;
-        let bucket = self.bucket(&request.bucket)?;
+        let bucket = self.in_bucket_now(&request.bucket)?;
         let incarnation = self.incarnation();
         let instance = InstanceId::random()?;
         let bucket_key = self.key_for(&bucket, &binding, &request.principal)?;
@@ -91,13 +91,13 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::NoSuchBucket`], [`VaultError::NoSuchUpload`].
-    pub fn upload(
+    pub fn upload<'b>(
         &self,
-        bucket: &str,
+        bucket: impl Into<InBucket<'b>>,
         key: &[u8],
         upload: InstanceId,
     ) -> Result<UploadInfo, VaultError> {
-        let bucket = self.bucket(bucket)?;
+        let bucket = self.in_bucket(&bucket.into())?;
         let upload = self.upload_row(&bucket, key, upload)?;
         self.upload_info(&bucket, upload)
     }
@@ -107,15 +107,15 @@ impl Vault {
     /// # Errors
     /// [`VaultError::NoSuchBucket`], [`VaultError::NoSuchUpload`], [`VaultError::ReadOnly`]; with
     /// [`VaultError::OutcomeUnknown`] it may or may not be given up: do it again.
-    pub fn abort_upload(
+    pub fn abort_upload<'b>(
         &self,
-        bucket: &str,
+        bucket: impl Into<InBucket<'b>>,
         key: &[u8],
         upload: InstanceId,
     ) -> Result<(), VaultError> {
         self.check_writable()?;
         check_key(key)?;
-        let bucket = self.bucket(bucket)?;
+        let bucket = self.in_bucket(&bucket.into())?;
         let under_way = self.debts.begin();
         match self
             .stores
@@ -176,7 +176,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::NoSuchBucket`], [`VaultError::Unavailable`].
     pub fn list_uploads(&self, request: &UploadsRequest<'_>) -> Result<UploadListing, VaultError> {
-        let bucket = self.bucket(request.bucket)?;
+        let bucket = self.in_bucket(&request.bucket)?;
         let page = self.stores.catalog.list_uploads(&UploadsQuery {
             bucket: bucket.id,
             prefix: request.prefix,
@@ -288,10 +288,10 @@ pub struct UploadInfo {
 }
 
 /// Which uploads to list.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct UploadsRequest<'a> {
-    /// The bucket's name.
-    pub bucket: &'a str,
+    /// The bucket.
+    pub bucket: InBucket<'a>,
     /// Only keys that begin so.
     pub prefix: &'a [u8],
     /// Only keys from here on.

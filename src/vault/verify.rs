@@ -137,7 +137,7 @@ impl Vault {
             self.part_attrs(request, 0, usize::MAX)?;
         }
         let read = self.read_to_the_end(first)?;
-        let now = self.look_up(request.bucket, request.key, request.version)?;
+        let now = self.look_up(&request.bucket, request.key, request.version)?;
         if now.view.row.restored.is_empty() {
             return Ok(read);
         }
@@ -266,7 +266,7 @@ impl Account<'_> {
 
 fn request<'a>(bucket: &'a str, key: &'a [u8], version: Which) -> OpenRequest<'a> {
     OpenRequest {
-        bucket,
+        bucket: bucket.into(),
         key,
         version,
         customer: None,

@@ -228,7 +228,7 @@ fn upload(vault: &Arc<Vault>, key: &[u8]) -> InstanceId {
 
 fn uploads(vault: &Arc<Vault>, bucket: &str) -> Vec<UploadInfo> {
     let page = vault.list_uploads(&UploadsRequest {
-        bucket,
+        bucket: bucket.into(),
         prefix: b"",
         from: std::ops::Bound::Unbounded,
         after: None,
@@ -271,7 +271,7 @@ fn complete_if(
 
 fn versions(vault: &Arc<Vault>, bucket: &str) -> Vec<ListedVersion> {
     let page = vault.list_versions(&VersionsRequest {
-        bucket,
+        bucket: bucket.into(),
         prefix: b"",
         from: std::ops::Bound::Unbounded,
         after: None,

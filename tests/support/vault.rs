@@ -62,7 +62,7 @@ pub fn list(entries: &[(&str, &[u8])]) -> NamedList {
 
 pub fn put_request(bucket: &str, key: &[u8], protection: Protection) -> PutRequest {
     PutRequest {
-        bucket: bucket.to_owned(),
+        bucket: bucket.to_owned().into(),
         key: key.to_vec(),
         protection,
         head: list(&[("content-type", b"text/plain")]),
@@ -111,7 +111,7 @@ pub fn begin_in(
 
 pub fn part_in(bucket: &str, key: &[u8], upload: InstanceId, part: u32) -> PartRequest {
     PartRequest {
-        bucket: bucket.to_owned(),
+        bucket: bucket.to_owned().into(),
         key: key.to_vec(),
         upload,
         part,
@@ -145,7 +145,7 @@ pub fn complete_in<'p>(
         .map(|info| (info.part, info.salt))
         .collect();
     let request = CompleteRequest {
-        bucket,
+        bucket: bucket.into(),
         key,
         upload,
         parts: &parts,
@@ -176,7 +176,7 @@ pub fn etag(body: &[u8]) -> [u8; 8] {
 
 pub fn open<'a>(bucket: &'a str, key: &'a [u8]) -> OpenRequest<'a> {
     OpenRequest {
-        bucket,
+        bucket: bucket.into(),
         key,
         version: Which::Current,
         customer: None,

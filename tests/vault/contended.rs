@@ -196,7 +196,7 @@ fn writers_of_one_key_each_add_a_version() {
             .collect()
     });
     let page = vaults[0].list_versions(&VersionsRequest {
-        bucket: "b",
+        bucket: "b".into(),
         prefix: b"",
         from: Bound::Unbounded,
         after: None,
@@ -363,7 +363,7 @@ fn a_listing_during_writes_shows_what_stays_once_and_in_order() {
             let mut next = Some(Vec::new());
             while let Some(from) = next {
                 let page = b.list(&ListRequest {
-                    bucket: "b",
+                    bucket: "b".into(),
                     prefix: b"",
                     from: Bound::Included(&from),
                     delimiter: None,

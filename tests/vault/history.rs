@@ -105,7 +105,7 @@ impl Model {
 
 fn history(vault: &Arc<Vault>, key: u8) -> Vec<Entry> {
     let page = vault.list_versions(&VersionsRequest {
-        bucket: "b",
+        bucket: "b".into(),
         prefix: &[key],
         from: Bound::Unbounded,
         after: None,

@@ -278,7 +278,7 @@ fn a_listing_makes_at_most_one_hsm_call() {
     let before = calls();
     for _ in 0..5 {
         let page = scene.vault.list(&ListRequest {
-            bucket: "b",
+            bucket: "b".into(),
             prefix: b"",
             from: Bound::Unbounded,
             delimiter: None,

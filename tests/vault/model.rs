@@ -253,7 +253,7 @@ fn listed(vault: &Vault, prefix: &[u8], limit: usize) -> Vec<(Vec<u8>, u64)> {
     loop {
         let from = start.as_deref().map_or(Bound::Unbounded, Bound::Included);
         let request = ListRequest {
-            bucket: "b",
+            bucket: "b".into(),
             prefix,
             from,
             delimiter: None,

@@ -363,7 +363,7 @@ fn a_listing_shows_keys_in_byte_order_with_prefixes_pages_and_opened_attributes(
     loop {
         let page = vault
             .list(&ListRequest {
-                bucket: "b",
+                bucket: "b".into(),
                 prefix: b"",
                 from,
                 delimiter: Some(b"/"),

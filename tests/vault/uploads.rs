@@ -214,7 +214,7 @@ fn ten_thousand_parts_make_an_object_that_reads_at_any_place() {
     });
     parts.sort_unstable();
     let request = CompleteRequest {
-        bucket: "b",
+        bucket: "b".into(),
         key: b"x",
         upload,
         parts: &parts,
@@ -260,7 +260,7 @@ fn a_customer_key_is_needed_for_each_part_and_not_to_complete() {
     assert_eq!(listed[0].attrs, None, "only its key opens them");
     let told = vault.complete_upload(
         &CompleteRequest {
-            bucket: "b",
+            bucket: "b".into(),
             key: b"x",
             upload,
             parts: &[(1, info.salt)],
@@ -384,7 +384,7 @@ fn a_condition_that_fails_leaves_the_upload_to_be_completed_with_other_parts() {
     let infos = [1, 2].map(|part| put_part(&vault, b"x", upload, part, b"part").unwrap());
     let refused = vault.complete_upload(
         &CompleteRequest {
-            bucket: "b",
+            bucket: "b".into(),
             key: b"x",
             upload,
             parts: &[(1, infos[0].salt)],
@@ -442,7 +442,7 @@ fn uploads_outlive_a_restart_and_end_when_they_are_too_old() {
 
 fn uploads(delimiter: Option<&[u8]>) -> UploadsRequest<'_> {
     UploadsRequest {
-        bucket: "b",
+        bucket: "b".into(),
         prefix: b"",
         from: Bound::Unbounded,
         after: None,

@@ -39,7 +39,7 @@ fn delete(vault: &Arc<Vault>, key: &[u8]) -> Deleted {
 fn history(vault: &Arc<Vault>, key: &[u8]) -> Vec<(Which, Option<Vec<u8>>)> {
     let page = vault
         .list_versions(&VersionsRequest {
-            bucket: "b",
+            bucket: "b".into(),
             prefix: key,
             from: Bound::Unbounded,
             after: None,
@@ -316,7 +316,7 @@ fn pages(vault: &Arc<Vault>, limit: usize) -> Vec<String> {
             .map_or(Bound::Unbounded, |(key, _)| Bound::Included(&key[..]));
         let page = vault
             .list_versions(&VersionsRequest {
-                bucket: "b",
+                bucket: "b".into(),
                 prefix: b"",
                 from,
                 after: last.as_ref().and_then(|(_, which)| *which),

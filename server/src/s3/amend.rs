@@ -19,9 +19,7 @@ pub(super) fn amend(
 ) -> S3Result<Stat> {
     let failed = |cause| version::failed(cause, &format!("{}/{key}", bucket.name), which);
     for _ in 0..MOST_TRIES {
-        let stat = vault
-            .stat(&bucket.name, key.as_bytes(), which)
-            .map_err(failed)?;
+        let stat = vault.stat(bucket, key.as_bytes(), which).map_err(failed)?;
         let mut facts = Facts::read(&stat.facts)?;
         change(&mut facts)?;
         let changed = facts.encode();

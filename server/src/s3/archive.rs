@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
-use strongroom::store::Which;
+use strongroom::store::{Bucket, Which};
 use strongroom::vault::{Vault, VaultError};
 use tokio::sync::Semaphore;
 
@@ -24,7 +24,7 @@ use super::version;
 pub(super) fn settle(
     vault: &Arc<Vault>,
     calendar: Calendar,
-    bucket: &str,
+    bucket: &Bucket,
     key: &[u8],
     which: Which,
 ) -> Result<(), VaultError> {
@@ -81,7 +81,7 @@ pub(super) fn settle(
 }
 
 /// The same behind a reply. What a stop or a failure leaves undone, the lifecycle worker does.
-pub(super) fn settle_later(state: &Arc<AppState>, bucket: String, key: String, which: Which) {
+pub(super) fn settle_later(state: &Arc<AppState>, bucket: Arc<Bucket>, key: String, which: Which) {
     let (vault, calendar) = (Arc::clone(&state.vault), lifecycle::calendar(state));
     tokio::spawn(async move {
         let Ok(_permit) = TRANSFERS.acquire().await else {
@@ -89,7 +89,7 @@ pub(super) fn settle_later(state: &Arc<AppState>, bucket: String, key: String, w
         };
         let settled = blocking(move || {
             settle(&vault, calendar, &bucket, key.as_bytes(), which)
-                .map_err(|cause| (format!("{bucket}/{key}"), cause))
+                .map_err(|cause| (format!("{}/{key}", bucket.name), cause))
         })
         .await;
         if let Ok(Err((resource, cause))) = settled {
@@ -102,7 +102,7 @@ pub(super) fn settle_later(state: &Arc<AppState>, bucket: String, key: String, w
 pub(super) fn after_write(
     state: &Arc<AppState>,
     class: Option<&str>,
-    (bucket, key): (&str, &str),
+    (bucket, key): (&Arc<Bucket>, &str),
     version: strongroom::id::VersionId,
     null: bool,
 ) {
@@ -112,7 +112,7 @@ pub(super) fn after_write(
         } else {
             Which::Label(version)
         };
-        settle_later(state, bucket.to_owned(), key.to_owned(), which);
+        settle_later(state, Arc::clone(bucket), key.to_owned(), which);
     }
 }
 
@@ -146,6 +146,7 @@ pub(super) async fn restore_object(
         Some(_) => return Err(malformed_xml()),
     };
     let (vault, key) = (Arc::clone(&state.vault), input.key.clone());
+    let moved = Arc::clone(&bucket);
     let calendar = lifecycle::calendar(state);
     let (begun, which) = blocking(move || {
         let mut begun = false;
@@ -195,7 +196,7 @@ pub(super) async fn restore_object(
     })
     .await??;
     if begun {
-        settle_later(state, input.bucket, input.key, which);
+        settle_later(state, moved, input.key, which);
     }
     let status = if begun {
         http::StatusCode::ACCEPTED

@@ -29,10 +29,11 @@ pub(super) async fn get_object_attributes(
     let wanted = Wanted::read(&input.object_attributes)?;
     let customer = sse::customer_key(customer)?;
     let (after, limit) = page(input.part_number_marker, input.max_parts)?;
+    let of = Arc::clone(&bucket);
     let (vault, by) = (Arc::clone(&state.vault), principal.name.to_string());
     let (info, sums) = blocking(move || {
         let request = OpenRequest {
-            bucket: &input.bucket,
+            bucket: (&of).into(),
             key: input.key.as_bytes(),
             version: which,
             customer: customer.map(|customer| customer.key),

@@ -44,8 +44,9 @@ pub(super) async fn copy_object(
     let source_customer = source_customer_fields!(input);
     let bucket = principal.bucket()?;
     check_key(&input.key)?;
-    let (source_bucket, source_name, source_which) = source(&input.copy_source)?;
-    let source_versioning = principal.source_bucket()?.versioning;
+    let (source_name, source_which) = source(&input.copy_source)?;
+    let source_bucket = principal.source_bucket()?;
+    let source_versioning = source_bucket.versioning;
     let replace = directive(
         "x-amz-metadata-directive",
         input
@@ -58,7 +59,7 @@ pub(super) async fn copy_object(
     let source_customer = sse::customer_key(source_customer)?;
     // An older version onto its key is how it is brought back.
     let onto_itself =
-        source_bucket == input.bucket && source_name == input.key && source_which == Which::Current;
+        source_bucket.id == bucket.id && source_name == input.key && source_which == Which::Current;
     let same_key_twice = match (&encryption.protection, &source_customer) {
         (Protection::Customer(new), Some(old)) => bool::from(new.ct_eq(&old.key)),
         _ => false,
@@ -154,7 +155,7 @@ pub(super) async fn copy_object(
     let object_key = input.key.clone();
     let copy_source_version_id = version::of_read(source_versioning, info.version, info.null);
     let target = Target {
-        bucket: input.bucket,
+        bucket: Arc::clone(&bucket),
         key: input.key,
         content,
         facts,
@@ -169,7 +170,7 @@ pub(super) async fn copy_object(
     archive::after_write(
         state,
         kept_facts.class.as_deref(),
-        (&bucket.name, &object_key),
+        (&bucket, &object_key),
         written.committed.version,
         written.committed.null,
     );
@@ -243,18 +244,12 @@ pub(super) fn marker_as_source(cause: S3Error) -> S3Error {
     }
 }
 
-/// Bucket, key and version of a copy's source.
-pub(super) fn source(source: &CopySource) -> S3Result<(String, String, Which)> {
+/// Key and version of a copy's source.
+pub(super) fn source(source: &CopySource) -> S3Result<(String, Which)> {
     match source {
         CopySource::Bucket {
-            bucket,
-            key,
-            version_id,
-        } => Ok((
-            bucket.to_string(),
-            key.to_string(),
-            version::which(version_id.as_deref())?,
-        )),
+            key, version_id, ..
+        } => Ok((key.to_string(), version::which(version_id.as_deref())?)),
         _ => Err(error(
             S3ErrorCode::NotImplemented,
             "Access points are not implemented",

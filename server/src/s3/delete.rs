@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
-use strongroom::store::{Marker, Precondition, Which};
+use strongroom::store::{Bucket, Marker, Precondition, Which};
 use strongroom::vault::{Judged, Stat, Vault, VaultError};
 
 use super::AppState;
@@ -24,10 +24,11 @@ pub(super) async fn delete_object(
     state: &Arc<AppState>,
     request: S3Request<DeleteObjectInput>,
 ) -> S3Result<S3Response<DeleteObjectOutput>> {
+    let bucket = access::bucket(&request)?;
     let input = request.input;
     let deletion = Deletion {
         compat: state.settings.compat,
-        bucket: input.bucket,
+        bucket,
         key: input.key,
         which: version::which(input.version_id.as_deref())?,
         bypass: input.bypass_governance_retention == Some(true),
@@ -67,6 +68,7 @@ pub(super) async fn delete_objects(
     if input.delete.objects.is_empty() || input.delete.objects.len() > MOST_KEYS {
         return Err(malformed_xml());
     }
+    let bucket = principal.bucket()?;
     let quiet = input.delete.quiet == Some(true);
     let bypass = input.bypass_governance_retention == Some(true);
     let compat = state.settings.compat;
@@ -83,7 +85,7 @@ pub(super) async fn delete_objects(
             let outcome = which.and_then(|which| {
                 let deletion = Deletion {
                     compat,
-                    bucket: input.bucket.clone(),
+                    bucket: Arc::clone(&bucket),
                     key: object.key.clone(),
                     which,
                     bypass,
@@ -125,7 +127,7 @@ pub(super) async fn delete_objects(
 /// One deletion as it was asked for.
 struct Deletion {
     compat: Compat,
-    bucket: String,
+    bucket: Arc<Bucket>,
     key: String,
     which: Which,
     bypass: bool,
@@ -195,7 +197,7 @@ impl Deletion {
 
     /// Takes the key out of sight.
     fn hide(&self, vault: &Arc<Vault>) -> S3Result<Option<Marker>> {
-        let failed = |cause| from_vault(cause, &format!("{}/{}", self.bucket, self.key));
+        let failed = |cause| from_vault(cause, &format!("{}/{}", self.bucket.name, self.key));
         let precondition = if self.conditions.any() {
             match vault.stat(&self.bucket, self.key.as_bytes(), Which::Current) {
                 Ok(now) => self.conditions.check(self.compat, &now)?,
@@ -216,7 +218,7 @@ impl Deletion {
 
     /// Removes a version or a marker for good, unless Object Lock keeps it.
     fn remove(&self, vault: &Arc<Vault>) -> S3Result<Option<Marker>> {
-        let failed = |cause| from_vault(cause, &format!("{}/{}", self.bucket, self.key));
+        let failed = |cause| from_vault(cause, &format!("{}/{}", self.bucket.name, self.key));
         let key = self.key.as_bytes();
         for _ in 0..MOST_TRIES {
             let (version, facts) = match vault.stat(&self.bucket, key, self.which) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+use strongroom::store::Bucket;
 use strongroom::vault::{ListRequest, ListedItem};
 
 use super::AppState;
@@ -29,7 +30,7 @@ pub(super) async fn list_objects(
     let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
     ceph::refuse_unordered(state.settings.compat, &uri, delimiter.as_deref())?;
     let query = Query {
-        bucket: input.bucket.clone(),
+        bucket: principal.bucket()?,
         prefix: input.prefix.clone().unwrap_or_default(),
         start: Start::After(input.marker.clone().unwrap_or_default()),
         delimiter: delimiter.clone(),
@@ -77,7 +78,7 @@ pub(super) async fn list_objects_v2(
         None => Start::After(input.start_after.clone().unwrap_or_default()),
     };
     let query = Query {
-        bucket: input.bucket.clone(),
+        bucket: principal.bucket()?,
         prefix: input.prefix.clone().unwrap_or_default(),
         start,
         delimiter: delimiter.clone(),
@@ -104,7 +105,7 @@ pub(super) async fn list_objects_v2(
 }
 
 struct Query {
-    bucket: String,
+    bucket: Arc<Bucket>,
     prefix: String,
     start: Start,
     delimiter: Option<String>,
@@ -142,11 +143,11 @@ impl Query {
         }
         let vault = Arc::clone(&state.vault);
         let owner = self.owner.clone();
-        let resource = self.bucket.clone();
+        let resource = self.bucket.name.clone();
         let listing = blocking(move || {
             let from = self.from();
             vault.list(&ListRequest {
-                bucket: &self.bucket,
+                bucket: (&self.bucket).into(),
                 prefix: self.prefix.as_bytes(),
                 from: match &from {
                     Bound::Included(key) => Bound::Included(key.as_slice()),

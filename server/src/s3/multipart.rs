@@ -73,7 +73,7 @@ pub(super) async fn create_multipart_upload(
     let attrs =
         serde_json::to_vec(&UploadAttrs { sum: sum.clone() }).map_err(S3Error::internal_error)?;
     let upload = PutRequest {
-        bucket: input.bucket.clone(),
+        bucket: Bucket::clone(&bucket).into(),
         key: input.key.clone().into_bytes(),
         protection: encryption.protection,
         head,
@@ -112,12 +112,13 @@ pub(super) async fn abort_multipart_upload(
     state: &Arc<AppState>,
     request: S3Request<AbortMultipartUploadInput>,
 ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+    let bucket = access::bucket(&request)?;
     let input = request.input;
     let id = upload_id(&input.upload_id)?;
     let vault = Arc::clone(&state.vault);
     blocking(move || {
         vault
-            .abort_upload(&input.bucket, input.key.as_bytes(), id)
+            .abort_upload(&bucket, input.key.as_bytes(), id)
             .map_err(|cause| from_vault(cause, &format!("{}/{}", input.bucket, input.key)))
     })
     .await??;
@@ -160,12 +161,12 @@ pub(super) async fn complete_multipart_upload(
     let state = Arc::clone(state);
     let mut work: BoxFuture<'static, S3Result<CompleteMultipartUploadOutput>> =
         Box::pin(async move {
-            let (output, stat, name, key) = blocking(move || completion.run()).await??;
+            let (output, stat, bucket, key) = blocking(move || completion.run()).await??;
             let class = Facts::decode(&stat.facts).class;
             archive::after_write(
                 &state,
                 class.as_deref(),
-                (&name, &key),
+                (&bucket, &key),
                 stat.version,
                 stat.null,
             );
@@ -183,7 +184,7 @@ pub(super) async fn complete_multipart_upload(
 }
 
 /// The answer, and what it is about: version, bucket and key.
-type Completed = (CompleteMultipartUploadOutput, Stat, String, String);
+type Completed = (CompleteMultipartUploadOutput, Stat, Arc<Bucket>, String);
 
 /// Everything that completing an upload depends on.
 struct Completion {
@@ -210,20 +211,14 @@ impl Completion {
         let resource = format!("{}/{}", self.bucket.name, self.key);
         let upload = match self
             .vault
-            .upload(&self.bucket.name, self.key.as_bytes(), self.id)
+            .upload(&self.bucket, self.key.as_bytes(), self.id)
         {
             Ok(upload) => upload,
             Err(VaultError::NoSuchUpload { .. }) => return self.completed_before(),
             Err(cause) => return Err(from_vault(cause, &resource)),
         };
         let sum = UploadAttrs::decode(&upload.attrs).sum;
-        let stored = stored_parts(
-            &self.vault,
-            &self.bucket.name,
-            &self.key,
-            self.id,
-            upload.mode,
-        )?;
+        let stored = stored_parts(&self.vault, &self.bucket, &self.key, self.id, upload.mode)?;
         let parts = self.choose(&stored, sum.as_ref())?;
         let length: u64 = parts.iter().map(|part| part.length).sum();
         if self
@@ -255,7 +250,7 @@ impl Completion {
         facts.parts = u32::try_from(parts.len()).ok();
         let chosen: Vec<_> = parts.iter().map(|part| (part.part, part.salt)).collect();
         let request = CompleteRequest {
-            bucket: &self.bucket.name,
+            bucket: (&self.bucket).into(),
             key: self.key.as_bytes(),
             upload: self.id,
             parts: &chosen,
@@ -282,7 +277,7 @@ impl Completion {
             output.checksum_type = Some(ChecksumType::from_static(sum.kind.as_str()));
         }
         set_checksums!(output, whole.as_slice());
-        Ok((output, stat, self.bucket.name.clone(), self.key))
+        Ok((output, stat, self.bucket, self.key))
     }
 
     /// The same answer again, if this upload is the version it became, of as many parts.
@@ -293,7 +288,7 @@ impl Completion {
             .find_map(|which| {
                 let stat = self
                     .vault
-                    .stat(&self.bucket.name, self.key.as_bytes(), which)
+                    .stat(&self.bucket, self.key.as_bytes(), which)
                     .ok()?;
                 let parts = Facts::decode(&stat.facts).parts;
                 let same = parts == u32::try_from(self.parts.len()).ok();
@@ -302,7 +297,7 @@ impl Completion {
             .ok_or_else(no_such_upload)?;
         let mut output = self.output(&stat);
         output.version_id = version::of_write(stat.version, stat.null);
-        Ok((output, stat, self.bucket.name.clone(), self.key))
+        Ok((output, stat, self.bucket, self.key))
     }
 
     fn invalid_part(&self, number: u32, named: Option<&CompletedPart>) -> S3Error {
@@ -322,7 +317,7 @@ impl Completion {
     fn stat(&self, which: Which, null: bool) -> S3Result<Stat> {
         let which = if null { Which::Null } else { which };
         self.vault
-            .stat(&self.bucket.name, self.key.as_bytes(), which)
+            .stat(&self.bucket, self.key.as_bytes(), which)
             .map_err(|cause| from_vault(cause, &format!("{}/{}", self.bucket.name, self.key)))
     }
 
@@ -433,7 +428,7 @@ impl Completion {
     fn precondition(&self) -> S3Result<Precondition> {
         let (if_match, if_none_match) = (self.if_match.as_ref(), self.if_none_match.as_ref());
         let now = if conditions::looks(if_match, if_none_match) {
-            current(&self.vault, &self.bucket.name, &self.key)?
+            current(&self.vault, &self.bucket, &self.key)?
         } else {
             None
         };

@@ -68,7 +68,7 @@ pub(super) async fn put_object(
     let target = Target {
         facts: facts.clone(),
         content: content_headers!(input),
-        bucket: input.bucket,
+        bucket: Arc::clone(&bucket),
         key: input.key,
         if_match: input.if_match,
         if_none_match: input.if_none_match,
@@ -92,7 +92,7 @@ pub(super) async fn put_object(
     archive::after_write(
         state,
         facts.class.as_deref(),
-        (&bucket.name, &object_key),
+        (&bucket, &object_key),
         committed.version,
         committed.null,
     );
@@ -121,7 +121,7 @@ fn says_no_length(headers: &HeaderMap) -> bool {
 
 /// Where a write goes and what is kept with it.
 pub(super) struct Target {
-    pub(super) bucket: String,
+    pub(super) bucket: Arc<Bucket>,
     pub(super) key: String,
     pub(super) content: ContentHeaders,
     pub(super) facts: Facts,
@@ -153,7 +153,7 @@ impl Write {
         encryption: Resolved,
         mut checks: BodyChecks,
     ) -> S3Result<(Self, Upload<PutStream>)> {
-        let resource = format!("{}/{}", target.bucket, target.key);
+        let resource = format!("{}/{}", target.bucket.name, target.key);
         let mut facts = target.facts;
         encryption.note(&mut facts);
         let Resolved {
@@ -183,10 +183,10 @@ impl Write {
                 // Known now: not worth the upload. The catalog decides again at the commit.
                 return Err(super::errors::precondition_failed("If-None-Match"));
             }
-            let resource = format!("{}/{}", target.bucket, target.key);
+            let resource = format!("{}/{}", target.bucket.name, target.key);
             let stream = vault
                 .put(PutRequest {
-                    bucket: target.bucket,
+                    bucket: Bucket::clone(&target.bucket).into(),
                     key: target.key.into_bytes(),
                     protection,
                     head,
@@ -270,7 +270,6 @@ pub(super) async fn get_object(
     } = request;
     let customer = customer_fields!(input);
     let read = Read {
-        bucket: input.bucket,
         key: input.key,
         version: input.version_id,
         conditions: ReadConditions {
@@ -316,7 +315,6 @@ pub(super) async fn head_object(
     } = request;
     let customer = customer_fields!(input);
     let read = Read {
-        bucket: input.bucket,
         key: input.key,
         version: input.version_id,
         conditions: ReadConditions {
@@ -399,7 +397,6 @@ use describe;
 
 /// What a GET or HEAD asks for.
 struct Read {
-    bucket: String,
     key: String,
     version: Option<String>,
     conditions: ReadConditions,
@@ -473,7 +470,7 @@ impl Read {
             ));
         }
         let source = Source {
-            bucket: self.bucket.clone(),
+            bucket: Arc::clone(&bucket),
             key: self.key.clone(),
             which,
             customer,
@@ -570,7 +567,7 @@ impl Found {
 
 /// The version of an object to be read, and the key it was stored with.
 pub(super) struct Source {
-    pub(super) bucket: String,
+    pub(super) bucket: Arc<Bucket>,
     pub(super) key: String,
     pub(super) which: Which,
     pub(super) customer: Option<strongroom::secret::Secret<32>>,
@@ -592,14 +589,14 @@ pub(super) async fn open(
             customer,
         } = source;
         let opened = vault.open(OpenRequest {
-            bucket: &bucket,
+            bucket: (&bucket).into(),
             key: key.as_bytes(),
             version: which,
             customer,
             instance: None,
             principal: &principal,
         });
-        let resource = format!("{bucket}/{key}");
+        let resource = format!("{}/{key}", bucket.name);
         match opened {
             Ok(reader) => {
                 restore::must_be_readable(
@@ -630,14 +627,14 @@ pub(super) async fn head(
     let principal = principal.to_owned();
     blocking(move || {
         let found = vault.head(OpenRequest {
-            bucket: &source.bucket,
+            bucket: (&source.bucket).into(),
             key: source.key.as_bytes(),
             version: source.which,
             customer: source.customer,
             instance: None,
             principal: &principal,
         });
-        let resource = format!("{}/{}", source.bucket, source.key);
+        let resource = format!("{}/{}", source.bucket.name, source.key);
         found.map_err(|cause| version::failed(cause, &resource, source.which))
     })
     .await?
@@ -650,14 +647,14 @@ pub(super) fn object_etag(info: &ObjectInfo) -> String {
 }
 
 /// What stands under a key now, for the conditions of a write.
-pub(super) fn current(vault: &Vault, bucket: &str, key: &str) -> S3Result<Option<Current>> {
+pub(super) fn current(vault: &Vault, bucket: &Bucket, key: &str) -> S3Result<Option<Current>> {
     match vault.stat(bucket, key.as_bytes(), Which::Current) {
         Ok(stat) => Ok(Some(Current {
             etag: stat_etag(&stat),
             instance: stat.instance,
         })),
         Err(VaultError::NoSuchKey { .. } | VaultError::DeleteMarker { .. }) => Ok(None),
-        Err(cause) => Err(from_vault(cause, &format!("{bucket}/{key}"))),
+        Err(cause) => Err(from_vault(cause, &format!("{}/{key}", bucket.name))),
     }
 }
 

@@ -8,6 +8,7 @@ use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use strongroom::id::InstanceId;
 use strongroom::keys::Mode;
+use strongroom::store::Bucket;
 use strongroom::vault::{PartInfo, PartRequest, PartStream, Vault, VaultError};
 use zeroize::Zeroizing;
 
@@ -46,7 +47,7 @@ pub(super) async fn upload_part(
     let target = Target {
         number: part_number(input.part_number)?,
         upload: upload_id(&input.upload_id)?,
-        bucket: input.bucket,
+        bucket: principal.bucket()?,
         key: input.key,
     };
     let customer = sse::customer_key(customer)?;
@@ -98,12 +99,13 @@ pub(super) async fn upload_part_copy(
     let mut input = request.input;
     let customer = customer_fields!(input);
     let source_customer = source_customer_fields!(input);
-    let (source_bucket, source_name, which) = copy::source(&input.copy_source)?;
-    let versioning = principal.source_bucket()?.versioning;
+    let (source_name, which) = copy::source(&input.copy_source)?;
+    let source_bucket = principal.source_bucket()?;
+    let versioning = source_bucket.versioning;
     let target = Target {
         number: part_number(input.part_number)?,
         upload: upload_id(&input.upload_id)?,
-        bucket: input.bucket,
+        bucket: principal.bucket()?,
         key: input.key,
     };
     let customer = sse::customer_key(customer)?;
@@ -200,14 +202,12 @@ pub(super) async fn list_parts(
         )
     })?;
     let (vault, name) = (Arc::clone(&state.vault), input.key.clone());
-    let bucket_name = bucket.name.clone();
+    let of = Arc::clone(&bucket);
     let (upload, mut parts) = blocking(move || {
-        let failed = |cause| from_vault(cause, &format!("{bucket_name}/{name}"));
-        let upload = vault
-            .upload(&bucket_name, name.as_bytes(), id)
-            .map_err(failed)?;
+        let failed = |cause| from_vault(cause, &format!("{}/{name}", of.name));
+        let upload = vault.upload(&of, name.as_bytes(), id).map_err(failed)?;
         let found = vault
-            .list_parts(&bucket_name, name.as_bytes(), id, after, limit + 1)
+            .list_parts(&of, name.as_bytes(), id, after, limit + 1)
             .map_err(failed)?;
         let mode = upload.mode;
         let parts: Vec<StoredPart> = found
@@ -303,14 +303,14 @@ impl StoredPart {
 /// All parts of an upload, in order.
 pub(super) fn stored_parts(
     vault: &Vault,
-    bucket: &str,
+    bucket: &Bucket,
     key: &str,
     id: InstanceId,
     mode: Mode,
 ) -> S3Result<Vec<StoredPart>> {
     let found = vault
         .list_parts(bucket, key.as_bytes(), id, 0, MOST_PARTS)
-        .map_err(|cause| from_vault(cause, &format!("{bucket}/{key}")))?;
+        .map_err(|cause| from_vault(cause, &format!("{}/{key}", bucket.name)))?;
     Ok(found
         .into_iter()
         .map(|part| StoredPart::new(part, mode))
@@ -319,7 +319,7 @@ pub(super) fn stored_parts(
 
 /// Where a part goes.
 struct Target {
-    bucket: String,
+    bucket: Arc<Bucket>,
     key: String,
     upload: InstanceId,
     number: u32,
@@ -356,9 +356,9 @@ impl PartWrite {
             .map(|customer| (customer.md5, customer.key))
             .unzip();
         blocking(move || {
-            let resource = format!("{}/{}", target.bucket, target.key);
+            let resource = format!("{}/{}", target.bucket.name, target.key);
             let failed = |cause| part_failed(cause, &resource);
-            let (bucket, key) = (target.bucket.as_str(), target.key.as_bytes());
+            let (bucket, key) = (&target.bucket, target.key.as_bytes());
             let upload = vault.upload(bucket, key, target.upload).map_err(failed)?;
             if let Some(sum) = UploadAttrs::decode(&upload.attrs).sum {
                 expect_sum(&mut checks, &sum)?;
@@ -368,7 +368,7 @@ impl PartWrite {
             }
             let stream = vault
                 .put_part(PartRequest {
-                    bucket: target.bucket.clone(),
+                    bucket: Bucket::clone(bucket).into(),
                     key: key.to_vec(),
                     upload: target.upload,
                     part: target.number,

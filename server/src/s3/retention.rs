@@ -115,7 +115,7 @@ pub(super) async fn get_object_retention(
     let bucket = access::bucket(&request)?;
     let input = request.input;
     must_have_lock(state, &bucket).await?;
-    let stat = stat(state, input.bucket, input.key, input.version_id).await?;
+    let stat = stat(state, bucket, input.key, input.version_id).await?;
     let retention = Facts::read(&stat.facts)?.retention.ok_or_else(not_locked)?;
     Ok(S3Response::new(GetObjectRetentionOutput {
         retention: Some(ObjectLockRetention {
@@ -157,7 +157,7 @@ pub(super) async fn get_object_legal_hold(
     let bucket = access::bucket(&request)?;
     let input = request.input;
     must_have_lock(state, &bucket).await?;
-    let stat = stat(state, input.bucket, input.key, input.version_id).await?;
+    let stat = stat(state, bucket, input.key, input.version_id).await?;
     let hold = Facts::read(&stat.facts)?
         .legal_hold
         .ok_or_else(not_locked)?;
@@ -170,7 +170,7 @@ pub(super) async fn get_object_legal_hold(
 
 async fn stat(
     state: &Arc<AppState>,
-    bucket: String,
+    bucket: Arc<Bucket>,
     key: String,
     version: Option<String>,
 ) -> S3Result<Stat> {
@@ -179,7 +179,7 @@ async fn stat(
     blocking(move || {
         vault
             .stat(&bucket, key.as_bytes(), which)
-            .map_err(|cause| version::failed(cause, &format!("{bucket}/{key}"), which))
+            .map_err(|cause| version::failed(cause, &format!("{}/{key}", bucket.name), which))
     })
     .await?
 }

@@ -235,13 +235,14 @@ pub(super) async fn get_object_acl(
 ) -> S3Result<S3Response<GetObjectAclOutput>> {
     let principal = access::principal(&request)?;
     let ground = Arc::clone(principal.ground()?);
+    let bucket = Arc::clone(&ground.bucket);
     let input = request.input;
     let which = version::which(input.version_id.as_deref())?;
     let vault = Arc::clone(&state.vault);
     let stat = blocking(move || {
-        let resource = format!("{}/{}", input.bucket, input.key);
+        let resource = format!("{}/{}", bucket.name, input.key);
         vault
-            .stat(&input.bucket, input.key.as_bytes(), which)
+            .stat(&bucket, input.key.as_bytes(), which)
             .map_err(|cause| version::failed(cause, &resource, which))
     })
     .await??;

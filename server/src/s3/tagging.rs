@@ -54,10 +54,10 @@ pub(super) async fn get_object_tagging(
     let bucket = access::bucket(&request)?;
     let input = request.input;
     let which = version::which(input.version_id.as_deref())?;
-    let vault = Arc::clone(&state.vault);
+    let (vault, of) = (Arc::clone(&state.vault), Arc::clone(&bucket));
     let stat = blocking(move || {
         vault
-            .stat(&input.bucket, input.key.as_bytes(), which)
+            .stat(&of, input.key.as_bytes(), which)
             .map_err(|cause| {
                 version::failed(cause, &format!("{}/{}", input.bucket, input.key), which)
             })

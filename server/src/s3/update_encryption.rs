@@ -20,6 +20,7 @@ pub(super) async fn update_object_encryption(
     request: S3Request<UpdateObjectEncryptionInput>,
 ) -> S3Result<S3Response<UpdateObjectEncryptionOutput>> {
     let principal = access::principal(&request)?;
+    let bucket = principal.bucket()?;
     let input = request.input;
     let which = version::which(input.version_id.as_deref())?;
     let ObjectEncryption::SSEKMS(asked) = input.object_encryption else {
@@ -39,12 +40,12 @@ pub(super) async fn update_object_encryption(
         };
         let key = input.key.as_bytes();
         for _ in 0..MOST_TRIES {
-            let stat = vault.stat(&input.bucket, key, which).map_err(failed)?;
+            let stat = vault.stat(&bucket, key, which).map_err(failed)?;
             let mut facts = Facts::read(&stat.facts)?;
             lock::may_remove(&facts, now_ms(), false)?;
             facts.bucket_key = bucket_key;
             let request = OpenRequest {
-                bucket: &input.bucket,
+                bucket: (&bucket).into(),
                 key,
                 version: which,
                 customer: None,

@@ -54,26 +54,26 @@ pub(super) async fn list_multipart_uploads(
     if limit == 0 {
         return Ok(S3Response::new(output));
     }
-    let (vault, name) = (Arc::clone(&state.vault), bucket.name.clone());
+    let (vault, of) = (Arc::clone(&state.vault), Arc::clone(&bucket));
     let page = blocking(move || {
         // Where a marker that is gone stood, nobody knows: better to show its key's uploads again.
         let after = marker.and_then(|id| {
             let Bound::Included(key) = &from else {
                 return None;
             };
-            let upload = vault.upload(&name, key, id).ok()?;
+            let upload = vault.upload(&of, key, id).ok()?;
             Some((upload.created_ms, id))
         });
         vault
             .list_uploads(&UploadsRequest {
-                bucket: &name,
+                bucket: (&of).into(),
                 prefix: prefix.as_bytes(),
                 from: from.as_ref().map(Vec::as_slice),
                 after,
                 delimiter: delimiter.as_deref().map(str::as_bytes),
                 limit,
             })
-            .map_err(|cause| from_vault(cause, &name))
+            .map_err(|cause| from_vault(cause, &of.name))
     })
     .await??;
     if page.more {

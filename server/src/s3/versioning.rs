@@ -123,18 +123,18 @@ pub(super) async fn list_object_versions(
         return Ok(S3Response::new(output));
     }
     let vault = Arc::clone(&state.vault);
-    let name = bucket.name.clone();
+    let of = Arc::clone(&bucket);
     let page = blocking(move || {
         vault
             .list_versions(&VersionsRequest {
-                bucket: &name,
+                bucket: (&of).into(),
                 prefix: prefix.as_bytes(),
                 from: from.as_ref().map(Vec::as_slice),
                 after,
                 delimiter: delimiter.as_deref().map(str::as_bytes),
                 limit,
             })
-            .map_err(|cause| from_vault(cause, &name))
+            .map_err(|cause| from_vault(cause, &of.name))
     })
     .await??;
     if page.more {

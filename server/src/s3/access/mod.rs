@@ -450,7 +450,7 @@ impl Access {
     /// The facts of an object.
     async fn look(&self, ground: &Ground, key: &str, version: Option<&str>) -> S3Result<Seen> {
         let vault = Arc::clone(&self.state.vault);
-        let (bucket, key) = (ground.bucket.name.clone(), key.to_owned());
+        let (bucket, key) = (Arc::clone(&ground.bucket), key.to_owned());
         let which = version::which(version)?;
         blocking(move || match vault.stat(&bucket, key.as_bytes(), which) {
             Ok(stat) => Ok(Seen::There(ObjectFacts::read(&stat.facts)?)),
@@ -459,7 +459,7 @@ impl Access {
                 | VaultError::NoSuchVersion { .. }
                 | VaultError::DeleteMarker { .. },
             ) => Ok(Seen::Missing),
-            Err(cause) => Err(from_vault(cause, &format!("{bucket}/{key}"))),
+            Err(cause) => Err(from_vault(cause, &format!("{}/{key}", bucket.name))),
         })
         .await?
     }

@@ -123,7 +123,7 @@ impl Pass<'_> {
         let mut newer: (Vec<u8>, u32) = (Vec::new(), 0);
         loop {
             let page = self.vault.list_versions(&VersionsRequest {
-                bucket: &self.bucket.name,
+                bucket: self.bucket.into(),
                 prefix: b"",
                 from: at
                     .as_ref()
@@ -239,7 +239,7 @@ impl Pass<'_> {
                         self.done(&key, rule, "expired");
                         let only = Precondition::Is(object.instance);
                         self.vault
-                            .delete(&self.bucket.name, &object.key, only)
+                            .delete(self.bucket, &object.key, only)
                             .map(|_| ())
                     }
                     Verdict::Remove { rule } => {
@@ -276,7 +276,7 @@ impl Pass<'_> {
     ) -> Result<(), VaultError> {
         let judged = Judged { version, facts };
         self.vault
-            .delete_version(&self.bucket.name, listed.key(), listed.which, Some(judged))
+            .delete_version(self.bucket, listed.key(), listed.which, Some(judged))
             .map(|_| ())
     }
 
@@ -313,7 +313,7 @@ impl Pass<'_> {
         archive::settle(
             self.vault,
             self.calendar,
-            &self.bucket.name,
+            self.bucket,
             &object.key,
             version.which,
         )
@@ -326,7 +326,7 @@ impl Pass<'_> {
         let mut at = None;
         loop {
             let page = self.vault.list_uploads(&UploadsRequest {
-                bucket: &self.bucket.name,
+                bucket: self.bucket.into(),
                 prefix: b"",
                 from: at
                     .as_ref()
@@ -349,7 +349,7 @@ impl Pass<'_> {
                     && self.check_rules().is_ok()
                 {
                     self.done(&key, rule, "upload aborted");
-                    let name = &self.bucket.name;
+                    let name = self.bucket;
                     match self.vault.abort_upload(name, &upload.key, upload.id) {
                         Ok(()) | Err(VaultError::NoSuchUpload { .. }) => {}
                         Err(cause) => self.failed(&upload.key, &cause),
