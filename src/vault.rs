@@ -160,6 +160,7 @@ impl Vault {
     pub fn counters(&self) -> Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counters {
+            catalog_reads: self.stores.catalog.reads(),
             damaged: read(&self.counts.damaged),
             retried: read(&self.counts.retried),
             alarms: read(&self.counts.alarms),

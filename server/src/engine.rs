@@ -142,6 +142,7 @@ impl Engine {
         counter!("strongroom_bucket_key_cache_misses_total").absolute(cache.loads);
         gauge!("strongroom_bucket_keys_held").set(cache.held as f64);
         let counters = self.vault.counters();
+        counter!("strongroom_catalog_reads_total").absolute(counters.catalog_reads);
         counter!("strongroom_damaged_total").absolute(counters.damaged);
         counter!("strongroom_state_alarms_total").absolute(counters.alarms);
         counter!("strongroom_outcome_unknown_total").absolute(counters.unknown);

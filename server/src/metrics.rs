@@ -135,6 +135,14 @@ fn describe() {
         "Plaintext bytes opened"
     );
     describe_counter!(
+        "strongroom_blocking_calls_total",
+        "Calls of S3 requests onto threads that may block"
+    );
+    describe_counter!(
+        "strongroom_catalog_reads_total",
+        "Read transactions of the catalog"
+    );
+    describe_counter!(
         "strongroom_hsm_calls_total",
         "Calls to the HSM by function and outcome"
     );

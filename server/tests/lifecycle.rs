@@ -328,6 +328,58 @@ fn the_admin_listener_tells_health_and_numbers() {
     }
 }
 
+/// What a small request costs besides its work: the ways to threads that may block, and the looks
+/// at the catalog.
+#[test]
+fn a_small_put_and_get_cost_three_hops_and_few_looks_at_the_catalog() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    // Nothing else is to read the catalog meanwhile.
+    let mut daemon = Daemon::start_with("[lifecycle]\ninterval_seconds = 0\n");
+    daemon.stop();
+    let file = daemon.dir.join("strongroom.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(
+        &file,
+        text.replace("[listen]", &format!("[listen]\nadmin = \"{port}\"")),
+    )
+    .unwrap();
+    daemon.spawn();
+    let counted = || {
+        let mut socket = std::net::TcpStream::connect(port).unwrap();
+        write!(
+            socket,
+            "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let text = std::io::read_to_string(socket).unwrap();
+        let value = |name: &str| -> u64 {
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+            line.rsplit(' ').next().unwrap().parse().unwrap()
+        };
+        (
+            value("strongroom_blocking_calls_total "),
+            value("strongroom_catalog_reads_total "),
+        )
+    };
+    assert_eq!(daemon.request("PUT", "/bucket", &[], b"").status, 200);
+    let mut fewest = [(u64::MAX, u64::MAX); 2];
+    // The first round fills the caches; in another, background work may have read too.
+    for _ in 0..5 {
+        for (cost, method, body) in [(0, "PUT", b"small".as_slice()), (1, "GET", b"")] {
+            let before = counted();
+            assert_eq!(daemon.request(method, "/bucket/key", &[], body).status, 200);
+            let after = counted();
+            let took = (after.0 - before.0, after.1 - before.1);
+            fewest[cost] = fewest[cost].min(took);
+        }
+    }
+    let [put, get] = fewest;
+    assert_eq!((put, get), ((3, 5), (3, 2)), "(hops, looks) of PUT and GET");
+}
+
 #[test]
 fn verify_works_while_the_daemon_serves_and_while_it_does_not() {
     let mut daemon = Daemon::start();

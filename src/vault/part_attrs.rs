@@ -96,12 +96,12 @@ impl ObjectReader {
         limit: usize,
     ) -> Result<Vec<(u32, NamedList)>, VaultError> {
         let row = &self.found.view.row;
-        let (bucket, instance) = (&self.found.bucket.name, row.instance);
+        let (bucket, instance) = ((&self.found.bucket).into(), row.instance);
         let (key, version) = (&row.key, row.which());
         self.vault
             .part_attrs_of(&self.found, &self.opened, &self.principal, after, limit)
             .map_err(|miss| match miss {
-                Miss::Gone(what) => match self.vault.look_up(bucket, key, version) {
+                Miss::Gone(what) => match self.vault.look_up(&bucket, key, version) {
                     Ok(now) if now.view.row.instance == instance => self.damaged(&what),
                     Ok(_) | Err(_) => VaultError::Changed,
                 },

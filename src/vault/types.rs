@@ -250,9 +250,11 @@ pub struct Maintenance {
     pub closed: u64,
 }
 
-/// What went wrong so far and was not an answer to be expected; only grows.
+/// What is counted as it happens, most of it what went wrong and was not an answer to be expected; only grows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// Read transactions of the catalog, as [`Catalog::reads`](crate::store::Catalog::reads).
+    pub catalog_reads: u64,
     /// Reads that found an object damaged.
     pub damaged: u64,
     /// Reads that went back to the catalog since the instance had changed under them.

@@ -38,9 +38,13 @@ static LARGE_BATCHES: Semaphore = Semaphore::const_new(64);
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> S3Result<T> {
+    hop(work).await.map_err(S3Error::internal_error)
+}
+
+/// Every way of the S3 face onto a thread that may block.
+fn hop<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    metrics::counter!("strongroom_blocking_calls_total").increment(1);
     tokio::task::spawn_blocking(work)
-        .await
-        .map_err(S3Error::internal_error)
 }
 
 /// What takes plaintext: the write of an object, or of a part.
@@ -153,7 +157,7 @@ enum Worker<S> {
 
 impl<S: Sink> Worker<S> {
     fn write(mut upload: Box<Upload<S>>, batch: Batch) -> Self {
-        Self::Busy(tokio::task::spawn_blocking(move || {
+        Self::Busy(hop(move || {
             upload.write(&batch.plain)?;
             Ok(upload)
         }))
@@ -308,7 +312,7 @@ impl Download {
         };
         let (offset, end) = (self.offset, self.end);
         let metrics = self.metrics.clone();
-        tokio::task::spawn_blocking(move || {
+        hop(move || {
             let wanted = usize::try_from(end - offset).map_or(most, |left| left.min(most));
             let mut plain = Zeroizing::new(vec![0; wanted]);
             let mut done = 0;

@@ -7,7 +7,7 @@ use s3s::{S3Error, S3Request, S3Response, S3Result};
 
 use super::AppState;
 use super::access;
-use super::encryption::{Algorithm, BucketEncryption, DefaultEncryption, is_plaintext};
+use super::encryption::{Algorithm, BucketEncryption, DefaultEncryption};
 use super::errors::{custom, invalid_argument, malformed_xml};
 use crate::config::Compat;
 
@@ -29,12 +29,12 @@ pub(super) async fn get_bucket_encryption(
     state: &Arc<AppState>,
     request: S3Request<GetBucketEncryptionInput>,
 ) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
-    let bucket = access::bucket(&request)?;
-    let set = state.documents.get::<BucketEncryption>(&bucket).await?;
+    let at = access::at(&request)?;
+    let set = state.documents.of::<BucketEncryption>(&at).await?;
     let set = set.as_deref();
     let default = set.and_then(|set| set.default.clone());
     // Without a default: what the service gives every bucket, unless nothing is the default here.
-    let unset = state.settings.compat == Compat::Ceph || is_plaintext(state, &bucket).await?;
+    let unset = state.settings.compat == Compat::Ceph || state.documents.plaintext(&at).await?;
     let default = match default {
         Some(default) => default,
         None if unset => return Err(not_found()),

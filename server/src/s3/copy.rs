@@ -42,7 +42,8 @@ pub(super) async fn copy_object(
     } = request;
     let customer = customer_fields!(input);
     let source_customer = source_customer_fields!(input);
-    let bucket = principal.bucket()?;
+    let at = principal.at()?;
+    let bucket = Arc::clone(&at.bucket);
     check_key(&input.key)?;
     let (source_name, source_which) = source(&input.copy_source)?;
     let source_bucket = principal.source_bucket()?;
@@ -55,7 +56,7 @@ pub(super) async fn copy_object(
             .map(MetadataDirective::as_str),
     )?;
 
-    let encryption = encryption::resolve(state, &bucket, &headers, customer).await?;
+    let encryption = encryption::resolve(state, &at, &headers, customer).await?;
     let source_customer = sse::customer_key(source_customer)?;
     // An older version onto its key is how it is brought back.
     let onto_itself =
@@ -72,7 +73,7 @@ pub(super) async fn copy_object(
             .map(TaggingDirective::as_str),
     )?;
     let asks_class = input.storage_class.is_some();
-    let mut facts = fact_headers!(input).facts(state, &bucket).await?;
+    let mut facts = fact_headers!(input).facts(state, &at).await?;
     sharing::stamp(state, &principal, &headers, &mut facts).await?;
     let reader = objects::open(
         state,
@@ -151,7 +152,7 @@ pub(super) async fn copy_object(
     }
     let length = info.length;
     let kept_facts = facts.clone();
-    let dates = Dates::of(state, &bucket).await?;
+    let dates = Dates::of(state, &at).await?;
     let object_key = input.key.clone();
     let copy_source_version_id = version::of_read(source_versioning, info.version, info.null);
     let target = Target {

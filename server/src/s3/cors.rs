@@ -178,11 +178,8 @@ pub(super) async fn on_reply(
 async fn rules_of(state: &Arc<AppState>, name: &str) -> S3Result<Option<Arc<Cors>>> {
     let (state, name) = (Arc::clone(state), name.to_owned());
     blocking(move || {
-        let bucket = state
-            .vault
-            .bucket(&name)
-            .map_err(|cause| from_vault(cause, &name))?;
-        state.documents.read::<Cors>(&bucket)
+        let at = state.documents.bucket(&name)?;
+        state.documents.read_of::<Cors>(&at)
     })
     .await?
 }

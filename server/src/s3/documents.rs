@@ -1,12 +1,13 @@
 //! The settings of a bucket: one JSON document each in the catalog, read through a typed cache.
 //!
 //! A cached document is used only while the catalog's change counter stands where it stood before
-//! the document was read, so a change by anybody holds for the next request. A document that
+//! the document was read, so a change by anybody holds for the next request. A request reads the
+//! counter once, with its bucket; what is asked after that is as it was then, or newer. A document that
 //! cannot be read is an error and never the default: settings fail closed.
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use s3s::{S3ErrorCode, S3Result};
 use serde::Serialize;
@@ -27,7 +28,16 @@ pub(super) trait Document: Serialize + DeserializeOwned + Send + Sync + 'static 
 /// The documents of all buckets; one per daemon, shared by all requests.
 pub(crate) struct Documents {
     vault: Arc<Vault>,
+    buckets: Mutex<HashMap<String, At>>,
     cache: Mutex<HashMap<(BucketId, &'static str), Cached>>,
+}
+
+/// A bucket at one count of the catalog's changes.
+#[derive(Clone, Debug)]
+pub(super) struct At {
+    pub(super) bucket: Arc<Bucket>,
+    /// The change counter before it was read.
+    counter: u64,
 }
 
 struct Cached {
@@ -43,10 +53,21 @@ struct Found {
     document: Arc<dyn Any + Send + Sync>,
 }
 
+impl At {
+    #[cfg(test)]
+    pub(super) fn of_test(bucket: Bucket) -> At {
+        At {
+            bucket: Arc::new(bucket),
+            counter: 0,
+        }
+    }
+}
+
 impl Documents {
     pub(crate) fn new(vault: Arc<Vault>) -> Self {
         Self {
             vault,
+            buckets: Mutex::default(),
             cache: Mutex::default(),
         }
     }
@@ -60,13 +81,80 @@ impl Documents {
         blocking(move || this.read(&bucket)).await?
     }
 
-    /// The same, on a thread that may block: it asks the catalog.
-    pub(super) fn read<D: Document>(&self, bucket: &Bucket) -> S3Result<Option<Arc<D>>> {
-        let failed = |cause| from_vault(cause, &bucket.name);
+    /// A bucket by name as it is now, on a thread that may block: while nothing changes, the
+    /// catalog is asked for its change counter alone.
+    pub(super) fn bucket(&self, name: &str) -> S3Result<At> {
+        let failed = |cause| from_vault(cause, name);
         let counter = self.vault.change_counter().map_err(failed)?;
+        let known = lock(&self.buckets).get(name).cloned();
+        if let Some(known) = known.filter(|known| known.counter >= counter) {
+            return Ok(known);
+        }
+        let at = At {
+            bucket: Arc::new(self.vault.bucket(name).map_err(failed)?),
+            counter,
+        };
+        let mut buckets = lock(&self.buckets);
+        if buckets.len() >= MOST_CACHED {
+            buckets.clear();
+        }
+        buckets.insert(name.to_owned(), at.clone());
+        Ok(at)
+    }
+
+    /// A document as it was when its bucket was looked at, or later. What is in memory is given
+    /// without leaving the thread.
+    pub(super) async fn of<D: Document>(self: &Arc<Self>, at: &At) -> S3Result<Option<Arc<D>>> {
+        let known = self.known(at.bucket.id, D::NAME);
+        if let Some(known) = known.filter(|known| known.counter >= at.counter) {
+            return Ok(known.found.and_then(|found| found.document.downcast().ok()));
+        }
+        let (this, at) = (Arc::clone(self), at.clone());
+        blocking(move || this.read_at(&at.bucket, at.counter)).await?
+    }
+
+    /// Whether an operator opened the bucket for plain objects, as [`of`](Self::of) has it. The
+    /// vault asks again before it writes one.
+    pub(super) async fn plaintext(self: &Arc<Self>, at: &At) -> S3Result<bool> {
+        let known = self.known(at.bucket.id, PLAINTEXT);
+        if let Some(known) = known.filter(|known| known.counter >= at.counter) {
+            return Ok(known.found.is_some());
+        }
+        let (this, at) = (Arc::clone(self), at.clone());
+        blocking(move || {
+            let allowed = this
+                .vault
+                .plaintext_allowed(&at.bucket)
+                .map_err(|cause| from_vault(cause, &at.bucket.name))?;
+            let found = allowed.then(|| Found {
+                revision: 0,
+                document: Arc::new(()),
+            });
+            this.keep(at.bucket.id, PLAINTEXT, at.counter, found);
+            Ok(allowed)
+        })
+        .await?
+    }
+
+    /// The same as [`get`](Self::get), on a thread that may block: it asks the catalog.
+    pub(super) fn read<D: Document>(&self, bucket: &Bucket) -> S3Result<Option<Arc<D>>> {
+        let counter = self
+            .vault
+            .change_counter()
+            .map_err(|cause| from_vault(cause, &bucket.name))?;
+        self.read_at(bucket, counter)
+    }
+
+    /// The same, where the change counter was read already.
+    pub(super) fn read_of<D: Document>(&self, at: &At) -> S3Result<Option<Arc<D>>> {
+        self.read_at(&at.bucket, at.counter)
+    }
+
+    fn read_at<D: Document>(&self, bucket: &Bucket, counter: u64) -> S3Result<Option<Arc<D>>> {
+        let failed = |cause| from_vault(cause, &bucket.name);
         let known = self.known(bucket.id, D::NAME);
         let found = match known {
-            Some(Cached { counter: at, found }) if at == counter => found,
+            Some(Cached { counter: at, found }) if at >= counter => found,
             known => {
                 let found = match self.vault.document(Some(bucket), D::NAME).map_err(failed)? {
                     Some((revision, bytes)) => {
@@ -151,7 +239,7 @@ impl Documents {
     }
 
     fn known(&self, bucket: BucketId, name: &'static str) -> Option<Cached> {
-        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let cache = lock(&self.cache);
         cache.get(&(bucket, name)).map(|cached| Cached {
             counter: cached.counter,
             found: cached.found.clone(),
@@ -159,13 +247,17 @@ impl Documents {
     }
 
     fn keep(&self, bucket: BucketId, name: &'static str, counter: u64, found: Option<Found>) {
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = lock(&self.cache);
         if cache.len() >= MOST_CACHED {
             // Buckets come and go; what is still in use is soon here again.
             cache.clear();
         }
         cache.insert((bucket, name), Cached { counter, found });
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A document that is damaged, or of a later version, must not pass for the default.
@@ -185,8 +277,10 @@ fn internal(cause: serde_json::Error) -> s3s::S3Error {
 
 /// Tries of one update against others; each lost try means that somebody else's went through.
 const MOST_TRIES: usize = 64;
-/// Documents in memory.
+/// Documents in memory, and buckets.
 const MOST_CACHED: usize = 65_536;
+/// Name in the cache of what [`Vault::plaintext_allowed`] answers; no document here has it.
+const PLAINTEXT: &str = "plaintext";
 
 #[cfg(test)]
 mod tests {
@@ -243,6 +337,39 @@ mod tests {
         documents.vault.create_bucket("c", "owner").unwrap();
         let again = documents.read::<Count>(&bucket).unwrap().unwrap();
         assert!(Arc::ptr_eq(&first, &again));
+    }
+
+    #[tokio::test]
+    async fn a_bucket_is_as_it_is_now_and_its_documents_are_no_older() {
+        let (_dir, documents, bucket) = documents();
+        let documents = Arc::new(documents);
+        let first = documents.bucket("b").unwrap();
+        assert!(Arc::ptr_eq(
+            &first.bucket,
+            &documents.bucket("b").unwrap().bucket
+        ));
+        assert!(documents.of::<Count>(&first).await.unwrap().is_none());
+        assert!(!documents.plaintext(&first).await.unwrap());
+
+        set(&documents, &bucket, 1);
+        documents.vault.allow_plaintext(&bucket, true).unwrap();
+        let versioning = strongroom::store::Versioning::Enabled;
+        documents.vault.set_versioning(&bucket, versioning).unwrap();
+        let second = documents.bucket("b").unwrap();
+        assert_eq!(second.bucket.versioning, versioning);
+        let count = documents.of::<Count>(&second).await.unwrap().unwrap();
+        assert_eq!(count.count, 1);
+        assert!(documents.plaintext(&second).await.unwrap());
+        // What began before may see it too.
+        assert!(documents.of::<Count>(&first).await.unwrap().is_some());
+
+        documents.vault.delete_bucket("b").unwrap();
+        assert!(documents.bucket("b").is_err());
+        documents.vault.create_bucket("b", "another").unwrap();
+        let third = documents.bucket("b").unwrap();
+        assert_eq!(third.bucket.owner, "another");
+        assert!(documents.of::<Count>(&third).await.unwrap().is_none());
+        assert!(!documents.plaintext(&third).await.unwrap());
     }
 
     #[test]

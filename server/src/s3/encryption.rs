@@ -9,13 +9,10 @@ use s3s::dto::ServerSideEncryption;
 use serde::{Deserialize, Serialize};
 use strongroom::id::RootId;
 use strongroom::keys::Mode;
-use strongroom::store::Bucket;
 use strongroom::vault::{ObjectInfo, Protection};
 
 use super::AppState;
-use super::body::blocking;
-use super::documents::Document;
-use super::errors::from_vault;
+use super::documents::{At, Document};
 use super::facts::Facts;
 use super::kms;
 use super::kms::Named;
@@ -191,17 +188,17 @@ impl Resolved {
     }
 }
 
-/// Decides what a write to `bucket` gets.
+/// Decides what a write to a bucket gets.
 ///
 /// # Errors
 /// As [`sse::asked`]; `AccessDenied` for a customer key where they are blocked, whatever the key.
 pub(super) async fn resolve(
     state: &Arc<AppState>,
-    bucket: &Bucket,
+    at: &At,
     headers: &HeaderMap,
     customer: CustomerFields,
 ) -> S3Result<Resolved> {
-    let configured = state.documents.get::<BucketEncryption>(bucket).await?;
+    let configured = state.documents.of::<BucketEncryption>(at).await?;
     if sse::brings_customer_key(headers) {
         let blocked = configured
             .as_ref()
@@ -232,22 +229,11 @@ pub(super) async fn resolve(
                 Resolved::kms(state, named, false, Some(default))
             }
         },
-        (Asked::Default, None) if is_plaintext(state, bucket).await? => Ok(Resolved {
+        (Asked::Default, None) if state.documents.plaintext(at).await? => Ok(Resolved {
             protection: Protection::Plain,
             asked: false,
             reply: Reply::default(),
         }),
         (Asked::Default, None) => Ok(Resolved::managed(false)),
     }
-}
-
-/// Whether an operator opened the bucket for plain objects.
-pub(super) async fn is_plaintext(state: &Arc<AppState>, bucket: &Bucket) -> S3Result<bool> {
-    let (vault, bucket) = (Arc::clone(&state.vault), bucket.clone());
-    blocking(move || {
-        vault
-            .plaintext_allowed(&bucket)
-            .map_err(|cause| from_vault(cause, &bucket.name))
-    })
-    .await?
 }

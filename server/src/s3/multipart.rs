@@ -53,9 +53,10 @@ pub(super) async fn create_multipart_upload(
         mut input, headers, ..
     } = request;
     let customer = customer_fields!(input);
-    let bucket = principal.bucket()?;
+    let at = principal.at()?;
+    let bucket = Arc::clone(&at.bucket);
     check_key(&input.key)?;
-    let encryption = encryption::resolve(state, &bucket, &headers, customer).await?;
+    let encryption = encryption::resolve(state, &at, &headers, customer).await?;
     let sum = UploadSum::asked(
         input
             .checksum_algorithm
@@ -63,12 +64,12 @@ pub(super) async fn create_multipart_upload(
             .map(ChecksumAlgorithm::as_str),
         input.checksum_type.as_ref().map(ChecksumType::as_str),
     )?;
-    let mut facts = fact_headers!(input).facts(state, &bucket).await?;
+    let mut facts = fact_headers!(input).facts(state, &at).await?;
     sharing::stamp(state, &principal, &headers, &mut facts).await?;
     facts.sum.clone_from(&sum);
     encryption.note(&mut facts);
     let head = content_headers!(input).head()?;
-    let dates = Dates::of(state, &bucket).await?;
+    let dates = Dates::of(state, &at).await?;
     let reply = encryption.reply;
     let attrs =
         serde_json::to_vec(&UploadAttrs { sum: sum.clone() }).map_err(S3Error::internal_error)?;
@@ -142,7 +143,7 @@ pub(super) async fn complete_multipart_upload(
     sse::customer_key(customer)?;
     let parts = chosen(input.multipart_upload.take())?;
     let completion = Completion {
-        dates: Dates::of(state, &bucket).await?,
+        dates: Dates::of(state, &at).await?,
         state: Arc::clone(state),
         vault: Arc::clone(&state.vault),
         bucket,

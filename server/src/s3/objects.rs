@@ -20,6 +20,7 @@ use super::archive;
 use super::body::{Download, Upload, blocking};
 use super::checksums::{self, BodyChecks, Verified, set_checksums};
 use super::conditions::{self, Current, ReadConditions};
+use super::documents::At;
 use super::encryption::{self, Reply, Resolved, set_encryption};
 use super::errors::{error, from_vault, with_detail};
 use super::facts::{ContentHeaders, Facts, content_headers, etag, has_md5_etag, stat_etag, strong};
@@ -49,10 +50,11 @@ pub(super) async fn put_object(
         ..
     } = request;
     let customer = customer_fields!(input);
-    let bucket = principal.bucket()?;
+    let at = principal.at()?;
+    let bucket = Arc::clone(&at.bucket);
     refuse_unsupported(&input)?;
     check_key(&input.key)?;
-    let encryption = encryption::resolve(state, &bucket, &headers, customer).await?;
+    let encryption = encryption::resolve(state, &at, &headers, customer).await?;
     let expected = input
         .content_length
         .and_then(|length| u64::try_from(length).ok());
@@ -62,7 +64,7 @@ pub(super) async fn put_object(
             "You must provide the Content-Length HTTP header.",
         ));
     }
-    let mut facts = fact_headers!(input).facts(state, &bucket).await?;
+    let mut facts = fact_headers!(input).facts(state, &at).await?;
     sharing::stamp(state, &principal, &headers, &mut facts).await?;
     let object_key = input.key.clone();
     let target = Target {
@@ -74,7 +76,7 @@ pub(super) async fn put_object(
         if_none_match: input.if_none_match,
     };
     let checks = BodyChecks::from_headers(&headers)?;
-    let dates = Dates::of(state, &bucket).await?;
+    let dates = Dates::of(state, &at).await?;
     let (write, upload) = Write::begin(state, &principal, target, encryption, checks).await?;
     let (upload, last) = upload.fill(input.body, expected, &write.resource).await?;
     if expected.is_some_and(|expected| upload.length + last.len() as u64 != expected) {
@@ -429,11 +431,11 @@ impl Read {
         headers: &HeaderMap,
         customer: S3Result<Option<CustomerKey>>,
     ) -> S3Result<(Found, ObjectReader)> {
-        let (bucket, customer_md5, source) = self.begin(principal, headers, customer)?;
+        let (at, customer_md5, source) = self.begin(principal, headers, customer)?;
         let reader = open(state, source, &principal.name).await?;
         let info = reader.info().clone();
         principal.confirm(&info.facts)?;
-        let found = self.find(state, &bucket, customer_md5, info).await?;
+        let found = self.find(state, &at, customer_md5, info).await?;
         Ok((found, reader))
     }
 
@@ -445,10 +447,10 @@ impl Read {
         headers: &HeaderMap,
         customer: S3Result<Option<CustomerKey>>,
     ) -> S3Result<Found> {
-        let (bucket, customer_md5, source) = self.begin(principal, headers, customer)?;
+        let (at, customer_md5, source) = self.begin(principal, headers, customer)?;
         let info = head(state, source, &principal.name).await?;
         principal.confirm(&info.facts)?;
-        self.find(state, &bucket, customer_md5, info).await
+        self.find(state, &at, customer_md5, info).await
     }
 
     fn begin(
@@ -456,8 +458,8 @@ impl Read {
         principal: &Principal,
         headers: &HeaderMap,
         customer: S3Result<Option<CustomerKey>>,
-    ) -> S3Result<(Arc<Bucket>, Option<String>, Source)> {
-        let bucket = principal.bucket()?;
+    ) -> S3Result<(At, Option<String>, Source)> {
+        let at = principal.at()?;
         let which = version::which(self.version.as_deref())?;
         sse::refuse_write_headers(headers)?;
         let (customer_md5, customer) = customer?
@@ -470,18 +472,18 @@ impl Read {
             ));
         }
         let source = Source {
-            bucket: Arc::clone(&bucket),
+            bucket: Arc::clone(&at.bucket),
             key: self.key.clone(),
             which,
             customer,
         };
-        Ok((bucket, customer_md5, source))
+        Ok((at, customer_md5, source))
     }
 
     async fn find(
         self,
         state: &Arc<AppState>,
-        bucket: &Bucket,
+        at: &At,
         customer_md5: Option<String>,
         info: ObjectInfo,
     ) -> S3Result<Found> {
@@ -512,7 +514,7 @@ impl Read {
             None => {
                 let facts = Facts::decode(&info.facts);
                 let (length, modified) = (info.length, info.modified_ms);
-                let dates = Dates::of(state, bucket).await?;
+                let dates = Dates::of(state, at).await?;
                 dates.expiration(&self.key, &facts, length, modified)
             }
         };

@@ -219,7 +219,7 @@ pub(super) async fn list_parts(
     .await??;
     let truncated = parts.len() > limit;
     parts.truncate(limit);
-    let abort = Dates::of(state, &bucket)
+    let abort = Dates::of(state, &principal.at()?)
         .await?
         .abort(&input.key, upload.created_ms);
     let facts = Facts::decode(&upload.facts);

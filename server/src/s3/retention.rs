@@ -11,7 +11,7 @@ use super::AppState;
 use super::access;
 use super::amend::amend;
 use super::body::blocking;
-use super::documents::Document;
+use super::documents::{At, Document};
 use super::errors::{custom, from_vault, malformed_xml};
 use super::facts::{Facts, now_ms};
 use super::lock::{self, LockConfig, Mode, Retention};
@@ -22,11 +22,8 @@ impl Document for LockConfig {
 }
 
 /// The lock of a bucket; `None` where it has none.
-pub(super) async fn of_bucket(
-    state: &Arc<AppState>,
-    bucket: &Bucket,
-) -> S3Result<Option<LockConfig>> {
-    let found = state.documents.get::<LockConfig>(bucket).await?;
+pub(super) async fn of_bucket(state: &Arc<AppState>, at: &At) -> S3Result<Option<LockConfig>> {
+    let found = state.documents.of::<LockConfig>(at).await?;
     Ok(found.as_deref().copied())
 }
 
@@ -64,8 +61,8 @@ pub(super) async fn get_object_lock_configuration(
     state: &Arc<AppState>,
     request: S3Request<GetObjectLockConfigurationInput>,
 ) -> S3Result<S3Response<GetObjectLockConfigurationOutput>> {
-    let bucket = access::bucket(&request)?;
-    let config = of_bucket(state, &bucket).await?.ok_or_else(|| {
+    let at = access::at(&request)?;
+    let config = of_bucket(state, &at).await?.ok_or_else(|| {
         custom(
             http::StatusCode::NOT_FOUND,
             "ObjectLockConfigurationNotFoundError",
@@ -81,10 +78,11 @@ pub(super) async fn put_object_retention(
     state: &Arc<AppState>,
     request: S3Request<PutObjectRetentionInput>,
 ) -> S3Result<S3Response<PutObjectRetentionOutput>> {
-    let bucket = access::bucket(&request)?;
+    let at = access::at(&request)?;
+    let bucket = Arc::clone(&at.bucket);
     let input = request.input;
     let which = version::which(input.version_id.as_deref())?;
-    must_have_lock(state, &bucket).await?;
+    must_have_lock(state, &at).await?;
     let now = now_ms();
     let asked = input.retention.ok_or_else(malformed_xml)?;
     let new = match (asked.mode, asked.retain_until_date) {
@@ -112,9 +110,10 @@ pub(super) async fn get_object_retention(
     state: &Arc<AppState>,
     request: S3Request<GetObjectRetentionInput>,
 ) -> S3Result<S3Response<GetObjectRetentionOutput>> {
-    let bucket = access::bucket(&request)?;
+    let at = access::at(&request)?;
+    let bucket = Arc::clone(&at.bucket);
     let input = request.input;
-    must_have_lock(state, &bucket).await?;
+    must_have_lock(state, &at).await?;
     let stat = stat(state, bucket, input.key, input.version_id).await?;
     let retention = Facts::read(&stat.facts)?.retention.ok_or_else(not_locked)?;
     Ok(S3Response::new(GetObjectRetentionOutput {
@@ -131,10 +130,11 @@ pub(super) async fn put_object_legal_hold(
     state: &Arc<AppState>,
     request: S3Request<PutObjectLegalHoldInput>,
 ) -> S3Result<S3Response<PutObjectLegalHoldOutput>> {
-    let bucket = access::bucket(&request)?;
+    let at = access::at(&request)?;
+    let bucket = Arc::clone(&at.bucket);
     let input = request.input;
     let which = version::which(input.version_id.as_deref())?;
-    must_have_lock(state, &bucket).await?;
+    must_have_lock(state, &at).await?;
     let hold = input
         .legal_hold
         .and_then(|hold| lock::hold(hold.status?.as_str()))
@@ -154,9 +154,10 @@ pub(super) async fn get_object_legal_hold(
     state: &Arc<AppState>,
     request: S3Request<GetObjectLegalHoldInput>,
 ) -> S3Result<S3Response<GetObjectLegalHoldOutput>> {
-    let bucket = access::bucket(&request)?;
+    let at = access::at(&request)?;
+    let bucket = Arc::clone(&at.bucket);
     let input = request.input;
-    must_have_lock(state, &bucket).await?;
+    must_have_lock(state, &at).await?;
     let stat = stat(state, bucket, input.key, input.version_id).await?;
     let hold = Facts::read(&stat.facts)?
         .legal_hold
@@ -184,8 +185,8 @@ async fn stat(
     .await?
 }
 
-async fn must_have_lock(state: &Arc<AppState>, bucket: &Bucket) -> S3Result<()> {
-    match of_bucket(state, bucket).await? {
+async fn must_have_lock(state: &Arc<AppState>, at: &At) -> S3Result<()> {
+    match of_bucket(state, at).await? {
         Some(_) => Ok(()),
         None => Err(lock::no_lock_on_bucket()),
     }

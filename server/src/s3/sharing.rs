@@ -235,7 +235,7 @@ pub(super) async fn get_object_acl(
 ) -> S3Result<S3Response<GetObjectAclOutput>> {
     let principal = access::principal(&request)?;
     let ground = Arc::clone(principal.ground()?);
-    let bucket = Arc::clone(&ground.bucket);
+    let bucket = Arc::clone(&ground.at.bucket);
     let input = request.input;
     let which = version::which(input.version_id.as_deref())?;
     let vault = Arc::clone(&state.vault);
@@ -317,7 +317,7 @@ pub(super) async fn stamp(
     let known = ground.rules.as_ref().is_some_and(|rules| rules.shared);
     if facts.owner.is_some() && !known {
         // Before the object is there: from then on the bucket's owner is asked object by object.
-        change(state, &ground.bucket, |rules| rules.shared = true).await?;
+        change(state, &ground.at.bucket, |rules| rules.shared = true).await?;
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ pub(super) async fn put_bucket_versioning(
     state: &Arc<AppState>,
     request: S3Request<PutBucketVersioningInput>,
 ) -> S3Result<S3Response<PutBucketVersioningOutput>> {
-    let bucket = access::bucket(&request)?;
+    let at = access::at(&request)?;
     let input = request.input;
     let config = input.versioning_configuration;
     if config
@@ -44,7 +44,7 @@ pub(super) async fn put_bucket_versioning(
             ));
         }
     };
-    if wanted == Versioning::Suspended && retention::of_bucket(state, &bucket).await?.is_some() {
+    if wanted == Versioning::Suspended && retention::of_bucket(state, &at).await?.is_some() {
         return Err(custom(
             http::StatusCode::CONFLICT,
             "InvalidBucketState",
@@ -54,8 +54,8 @@ pub(super) async fn put_bucket_versioning(
     let vault = Arc::clone(&state.vault);
     blocking(move || {
         vault
-            .set_versioning(&bucket, wanted)
-            .map_err(|cause| from_vault(cause, &bucket.name))
+            .set_versioning(&at.bucket, wanted)
+            .map_err(|cause| from_vault(cause, &at.bucket.name))
     })
     .await??;
     Ok(S3Response::new(PutBucketVersioningOutput::default()))

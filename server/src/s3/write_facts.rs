@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use s3s::S3Result;
 use s3s::dto::StorageClass;
-use strongroom::store::Bucket;
 
 use super::AppState;
+use super::documents::At;
 use super::facts::{Facts, now_ms};
 use super::lock::LockHeaders;
 use super::retention;
@@ -36,11 +36,11 @@ macro_rules! fact_headers {
 pub(super) use fact_headers;
 
 impl FactHeaders {
-    /// The facts of an object that is written to `bucket` now.
-    pub(super) async fn facts(self, state: &Arc<AppState>, bucket: &Bucket) -> S3Result<Facts> {
+    /// The facts of an object that is written to a bucket now.
+    pub(super) async fn facts(self, state: &Arc<AppState>, at: &At) -> S3Result<Facts> {
         let mut facts = Facts::with_class(self.class.as_ref().map(StorageClass::as_str))?;
         facts.tags = tagging::from_header(self.tagging.as_deref())?;
-        let config = retention::of_bucket(state, bucket).await?;
+        let config = retention::of_bucket(state, at).await?;
         self.lock.apply(config, now_ms(), &mut facts)?;
         Ok(facts)
     }

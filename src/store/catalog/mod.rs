@@ -111,6 +111,11 @@ pub trait Catalog: Send + Sync {
     /// Any [`StoreError`] of a read.
     fn change_counter(&self) -> Result<u64, StoreError>;
 
+    /// Read transactions so far; 0 from a catalog that does not count them.
+    fn reads(&self) -> u64 {
+        0
+    }
+
     /// Makes a bucket with its first generation.
     ///
     /// # Errors

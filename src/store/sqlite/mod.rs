@@ -20,6 +20,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use rusqlite::config::DbConfig;
@@ -73,6 +74,8 @@ struct Schema {
 struct Database {
     // Dropped first: the writer's connection is the last to close and takes the log with it.
     readers: Readers,
+    /// Snapshots taken so far.
+    reads: AtomicU64,
     writer: Option<Writer>,
     path: PathBuf,
     // Dropped last.
@@ -98,6 +101,7 @@ impl Database {
                 idle: Mutex::new(readers),
                 returned: Condvar::new(),
             },
+            reads: AtomicU64::new(0),
             writer,
             path: path.to_owned(),
             _lock: lock,
@@ -109,6 +113,7 @@ impl Database {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         let reader = self.readers.take();
         let run = || {
             let snapshot = reader.connection()?.unchecked_transaction()?;

@@ -30,7 +30,7 @@ impl Access {
     ) -> S3Result<()> {
         let source = source(asks)?;
         let ground = match &principal.ground {
-            Some(ground) if ground.bucket.name == source.bucket => Arc::clone(ground),
+            Some(ground) if ground.at.bucket.name == source.bucket => Arc::clone(ground),
             _ => self.ground(&source.bucket, &principal.users).await?,
         };
         ground.must_be_owned_by(asks.expected_owner(SOURCE_OWNER))?;

@@ -15,21 +15,20 @@
 
 use std::sync::Arc;
 
-use s3s::S3Result;
-use strongroom::store::Bucket;
-
 use super::context::RequestContext;
 use super::{Principal, denied};
 use crate::policy::{Action, Level, Request, Resource, Verdict};
 use crate::s3::acl::{Acl, Asker, Permission};
+use crate::s3::documents::At;
 use crate::s3::facts::Facts;
 use crate::s3::rules::{Ownership, Rules};
 use crate::users::{Account, Users};
+use s3s::S3Result;
 
 /// The bucket that a decision is about.
 #[derive(Debug)]
 pub(in crate::s3) struct Ground {
-    pub(in crate::s3) bucket: Arc<Bucket>,
+    pub(in crate::s3) at: At,
     /// Who owns it.
     pub(in crate::s3) owner: Account,
     pub(in crate::s3) rules: Option<Arc<Rules>>,
@@ -150,12 +149,12 @@ pub(super) fn decide(
         action,
         resource: match (action.level(), key) {
             (Level::Object, Some(key)) => Resource::Object {
-                bucket: &ground.bucket.name,
+                bucket: &ground.at.bucket.name,
                 key,
                 owner: names,
             },
             _ => Resource::Bucket {
-                bucket: &ground.bucket.name,
+                bucket: &ground.at.bucket.name,
                 owner: names,
             },
         },

@@ -30,6 +30,7 @@ use self::operations::Needs;
 use super::AppState;
 use super::acl::{Permission, owner};
 use super::body::blocking;
+use super::documents::At;
 use super::errors::{error, from_vault};
 use super::facts::Facts as ObjectFacts;
 use super::post::FromForm;
@@ -109,13 +110,18 @@ impl Principal {
 
     /// The bucket of the request, as it was decided on.
     pub(super) fn bucket(&self) -> S3Result<Arc<Bucket>> {
-        Ok(Arc::clone(&self.ground()?.bucket))
+        Ok(Arc::clone(&self.ground()?.at.bucket))
+    }
+
+    /// The same, for what else is asked about it.
+    pub(super) fn at(&self) -> S3Result<At> {
+        Ok(self.ground()?.at.clone())
     }
 
     /// The same of the source of a copy.
     pub(super) fn source_bucket(&self) -> S3Result<Arc<Bucket>> {
         let ground = self.source.as_ref().ok_or_else(denied)?;
-        Ok(Arc::clone(&ground.bucket))
+        Ok(Arc::clone(&ground.at.bucket))
     }
 
     /// As listings name the user who began an upload with these facts.
@@ -340,18 +346,15 @@ impl Access {
     async fn ground(&self, name: &str, users: &Users) -> S3Result<Arc<Ground>> {
         let state = Arc::clone(&self.state);
         let wanted = name.to_owned();
-        let (bucket, rules) = blocking(move || {
-            let bucket = state
-                .vault
-                .bucket(&wanted)
-                .map_err(|cause| from_vault(cause, &wanted))?;
-            let rules = state.documents.read::<Rules>(&bucket)?;
-            Ok::<_, S3Error>((bucket, rules))
+        let (at, rules) = blocking(move || {
+            let at = state.documents.bucket(&wanted)?;
+            let rules = state.documents.read_of::<Rules>(&at)?;
+            Ok::<_, S3Error>((at, rules))
         })
         .await??;
         Ok(Arc::new(Ground {
-            owner: users.account(&bucket.owner),
-            bucket: Arc::new(bucket),
+            owner: users.account(&at.bucket.owner),
+            at,
             rules,
         }))
     }
@@ -450,7 +453,7 @@ impl Access {
     /// The facts of an object.
     async fn look(&self, ground: &Ground, key: &str, version: Option<&str>) -> S3Result<Seen> {
         let vault = Arc::clone(&self.state.vault);
-        let (bucket, key) = (Arc::clone(&ground.bucket), key.to_owned());
+        let (bucket, key) = (Arc::clone(&ground.at.bucket), key.to_owned());
         let which = version::which(version)?;
         blocking(move || match vault.stat(&bucket, key.as_bytes(), which) {
             Ok(stat) => Ok(Seen::There(ObjectFacts::read(&stat.facts)?)),
@@ -528,6 +531,11 @@ pub(super) fn principal<T>(request: &S3Request<T>) -> S3Result<Principal> {
 /// The bucket of a request that was let in.
 pub(super) fn bucket<T>(request: &S3Request<T>) -> S3Result<Arc<Bucket>> {
     principal(request)?.bucket()
+}
+
+/// The same, for what else is asked about it.
+pub(super) fn at<T>(request: &S3Request<T>) -> S3Result<At> {
+    principal(request)?.at()
 }
 
 pub(super) fn denied() -> S3Error {

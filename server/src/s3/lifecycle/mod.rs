@@ -8,12 +8,12 @@ mod worker;
 use std::sync::Arc;
 
 use s3s::S3Result;
-use strongroom::store::Bucket;
 
 use self::calendar::Calendar;
 use self::rules::{Place, Version};
 pub(crate) use self::worker::run;
 use super::AppState;
+use super::documents::At;
 use super::errors::escape;
 use super::facts::Facts;
 use super::lifecycle_config::Lifecycle;
@@ -31,9 +31,9 @@ pub(super) struct Dates {
 }
 
 impl Dates {
-    pub(super) async fn of(state: &Arc<AppState>, bucket: &Bucket) -> S3Result<Self> {
+    pub(super) async fn of(state: &Arc<AppState>, at: &At) -> S3Result<Self> {
         Ok(Self {
-            rules: state.documents.get::<Lifecycle>(bucket).await?,
+            rules: state.documents.of::<Lifecycle>(at).await?,
             calendar: calendar(state),
         })
     }

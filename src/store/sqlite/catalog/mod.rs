@@ -25,6 +25,7 @@ mod versions;
 pub use seed::Seed;
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
@@ -274,6 +275,10 @@ impl Catalog for SqliteCatalog {
 
     fn change_counter(&self) -> Result<u64, StoreError> {
         self.0.read(|db| counter(db, CHANGES))
+    }
+
+    fn reads(&self) -> u64 {
+        self.0.reads.load(Ordering::Relaxed)
     }
 
     fn create_bucket(&self, bucket: Bucket, state: GenerationState) -> Result<(), StoreError> {

@@ -75,7 +75,7 @@ impl Bench {
         Bench {
             ground: Ground {
                 owner: users.account("main"),
-                bucket: Arc::new(bucket),
+                at: At::of_test(bucket),
                 rules: Some(Arc::new(rules)),
             },
             users,
