@@ -1,5 +1,6 @@
 """Who may do what: policies, ACLs, ownership, public access, several users and nobody."""
 
+import datetime
 import json
 import os
 import signal
@@ -443,6 +444,38 @@ class Policies(Case):
         for client, code in ((alt, "AccessDenied"), (main, "NoSuchKey")):
             done = client.delete_objects(Bucket=self.bucket, Delete=objects)
             self.assertEqual([one["Code"] for one in done["Errors"]], [code])
+
+    def test_governance_is_passed_by_for_those_who_may(self):
+        bucket = self.bucket + "-locked"
+        main.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+
+        def kept():
+            until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=2)
+            lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until}
+            return main.put_object(Bucket=bucket, Key="a", Body=b"x", **lock)["VersionId"]
+
+        def allow(*actions):
+            statement = self.statement(action=list(actions), principal={"AWS": "alt"})
+            statement["Resource"] = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+            document = {"Version": "2012-10-17", "Statement": statement}
+            main.put_bucket_policy(Bucket=bucket, Policy=json.dumps(document))
+
+        version = kept()
+        which = {"Bucket": bucket, "Key": "a", "VersionId": version, "BypassGovernanceRetention": True}
+        objects = {"Objects": [{"Key": "a", "VersionId": version}]}
+        none = {"Retention": {}}
+        allow("s3:DeleteObjectVersion", "s3:PutObjectRetention")
+        self.refused(alt.delete_object, **which)
+        self.refused(alt.put_object_retention, **which, **none)
+        done = alt.delete_objects(Bucket=bucket, Delete=objects, BypassGovernanceRetention=True)
+        self.assertEqual([one["Code"] for one in done["Errors"]], ["AccessDenied"])
+        main.get_object(Bucket=bucket, Key="a", VersionId=version)
+        allow("s3:DeleteObjectVersion", "s3:PutObjectRetention", "s3:BypassGovernanceRetention")
+        # Who may has to say so.
+        self.refused(alt.delete_object, Bucket=bucket, Key="a", VersionId=version)
+        alt.put_object_retention(**which, **none)
+        version = kept()
+        alt.delete_object(**which | {"VersionId": version})
 
     def test_deletes_are_decided_key_by_key(self):
         for key in ("a", "b", "keep/c"):
