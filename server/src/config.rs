@@ -18,6 +18,9 @@ use strongroom::format::Suite;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
+    /// Where it was read from.
+    #[serde(skip)]
+    pub(crate) file: PathBuf,
     pub(crate) listen: Listen,
     /// Absent: plain HTTP, and every request with a customer key is refused.
     pub(crate) tls: Option<Tls>,
@@ -118,9 +121,12 @@ pub(crate) struct Kms {
     pub(crate) aliases: Vec<String>,
     /// Label of the master key. By default made of the root.
     pub(crate) key_label: Option<String>,
-    /// Whether it may be used.
+    /// Whether it may be used. Like aliases and users, taken from a changed file without a restart.
     #[serde(default)]
     pub(crate) state: KmsState,
+    /// Names of the users who may write and read under it; `anonymous` is who does not sign. By
+    /// default whoever may write and read the object.
+    pub(crate) users: Option<Vec<String>>,
 }
 
 /// Whether a key that clients may name may be used.
@@ -313,6 +319,7 @@ impl Config {
             .and_then(|file| file.parent().map(Path::to_path_buf))
             .unwrap_or_default();
         config.resolve(&base);
+        config.file = file.to_owned();
         Ok(config)
     }
 

@@ -15,9 +15,10 @@ use crate::control::{self, Control};
 use crate::engine::Trail;
 use crate::listener::{Drained, Listener};
 use crate::metrics::Metrics;
+use crate::reload::{self, Seen, SettingsFile, Watched};
 use crate::s3::{self, AppState, Documents, Kms};
 use crate::service::Front;
-use crate::users::{self, UserFile};
+use crate::users::UserFile;
 use crate::{engine, process, tls};
 
 /// Serves until SIGTERM or SIGINT, then drains. `ready` is called with the S3 address once
@@ -30,6 +31,7 @@ pub(crate) fn run(
         Metrics::install().map_err(|error| Failure::other(format!("metrics: {error}")))?;
     engine::check_locked_memory(config)?;
     let users = Arc::new(UserFile::open(&config.paths.users)?);
+    let seen = Seen::of(&config.file);
     let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
     if tls.is_none() {
         tracing::warn!("no [tls]: requests travel in clear and customer keys are refused");
@@ -55,6 +57,8 @@ pub(crate) fn run(
         metrics: metrics.clone(),
     };
     let state = Arc::new(state);
+    let settings = SettingsFile::new(&config.file, seen, Arc::clone(&state));
+    let watched: Vec<Arc<dyn Watched>> = vec![users, Arc::new(settings)];
     let s3 = s3::service(Arc::clone(&state))
         .map_err(|error| Failure::usage(format!("[s3] domain: {error}")))?;
     let front = Front::new(s3, metrics.clone(), &limits);
@@ -66,7 +70,7 @@ pub(crate) fn run(
     };
     let served = runtime.block_on(async {
         tokio::spawn(upkeep(metrics));
-        tokio::spawn(users::watch(users));
+        tokio::spawn(reload::watch(watched));
         let (stop, stopped) = Stop::channel();
         tokio::spawn(s3::lifecycle(state, stopped.clone()));
         if let Some(socket) = sockets.admin {

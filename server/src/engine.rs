@@ -113,12 +113,7 @@ fn open_keys(config: &Config, trail: Trail) -> Result<OpenKeys, Failure> {
     };
     let keyring = Keyring::new(masters, Arc::clone(&trail), settings)?;
     for (root, key) in named_only.into_iter().zip(&config.kms) {
-        let state = match key.state {
-            KmsState::Enabled => continue,
-            KmsState::Disabled => RootState::Disabled,
-            KmsState::PendingDeletion => RootState::PendingDeletion,
-        };
-        keyring.set_root_state(root, state, "configuration")?;
+        keyring.set_root_state(root, key.state.of_root(), CONFIGURATION)?;
     }
     Ok(OpenKeys {
         keyring,
@@ -227,6 +222,20 @@ pub(crate) fn check_locked_memory(config: &Config) -> Result<(), Failure> {
         ))),
     }
 }
+
+impl KmsState {
+    /// As the keyring calls it.
+    pub(crate) fn of_root(self) -> RootState {
+        match self {
+            KmsState::Enabled => RootState::Enabled,
+            KmsState::Disabled => RootState::Disabled,
+            KmsState::PendingDeletion => RootState::PendingDeletion,
+        }
+    }
+}
+
+/// Who sets the states of roots, in the audit trail.
+pub(crate) const CONFIGURATION: &str = "configuration";
 
 /// A root id as configurations have it.
 pub(crate) fn parse_root(text: &str) -> Option<RootId> {

@@ -18,6 +18,7 @@ mod metrics;
 mod policy;
 mod process;
 mod provision;
+mod reload;
 mod s3;
 mod service;
 mod tls;

@@ -36,7 +36,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use strongroom::secret::SecretBytes;
 
-pub(crate) use self::watch::{UserFile, watch};
+pub(crate) use self::watch::UserFile;
 use crate::config::ConfigError;
 use crate::policy::{Identity, Policy};
 use crate::process::read_secret_file;

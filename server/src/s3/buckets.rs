@@ -118,7 +118,12 @@ async fn made_again(
     if acl(present.as_deref()) != acl(asked.as_ref()) || other_ownership {
         return Err(name_taken(&bucket.name));
     }
-    let other_lock = locked && super::retention::of_bucket(state, &bucket).await?.is_none();
+    let other_lock = locked
+        && state
+            .documents
+            .get::<super::lock::LockConfig>(&bucket)
+            .await?
+            .is_none();
     if state.settings.region != FIRST_REGION || other_lock {
         let name = bucket.name.clone();
         return Err(from_vault(

@@ -56,7 +56,7 @@ pub(super) async fn copy_object(
             .map(MetadataDirective::as_str),
     )?;
 
-    let encryption = encryption::resolve(state, &at, &headers, customer).await?;
+    let encryption = encryption::resolve(state, &principal, &at, &headers, customer).await?;
     let source_customer = sse::customer_key(source_customer)?;
     // An older version onto its key is how it is brought back.
     let onto_itself =
@@ -83,7 +83,7 @@ pub(super) async fn copy_object(
             which: source_which,
             customer: source_customer.map(|customer| customer.key),
         },
-        &principal.name,
+        &principal,
     )
     .await
     .map_err(|cause| {

@@ -17,7 +17,7 @@ use super::AppState;
 use super::access;
 use super::body::blocking;
 use super::documents::Document;
-use super::errors::{custom, error, from_vault, malformed_xml, with_detail};
+use super::errors::{custom, error, malformed_xml, with_detail};
 use super::sse::header;
 
 /// The CORS rules of a bucket; the first that fits decides.

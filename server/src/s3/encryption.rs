@@ -12,6 +12,7 @@ use strongroom::keys::Mode;
 use strongroom::vault::{ObjectInfo, Protection};
 
 use super::AppState;
+use super::access::Principal;
 use super::documents::{At, Document};
 use super::facts::Facts;
 use super::kms;
@@ -157,6 +158,7 @@ impl Resolved {
     /// Under the key that the request names, or the bucket's default, or the default key.
     fn kms(
         state: &AppState,
+        principal: &Principal,
         named: Named,
         asked: bool,
         default: Option<&DefaultEncryption>,
@@ -167,6 +169,7 @@ impl Resolved {
             .as_deref()
             .or_else(|| default.and_then(|default| default.key.as_deref()));
         let key = state.kms.find(name)?;
+        key.must_allow(principal, kms::WRITE)?;
         let bucket_key = named
             .bucket_key
             .unwrap_or_else(|| default.is_some_and(|default| default.bucket_key));
@@ -191,9 +194,11 @@ impl Resolved {
 /// Decides what a write to a bucket gets.
 ///
 /// # Errors
-/// As [`sse::asked`]; `AccessDenied` for a customer key where they are blocked, whatever the key.
+/// As [`sse::asked`]; `AccessDenied` for a customer key where they are blocked, whatever the key, and
+/// for a named key that is not for who asks.
 pub(super) async fn resolve(
     state: &Arc<AppState>,
+    principal: &Principal,
     at: &At,
     headers: &HeaderMap,
     customer: CustomerFields,
@@ -218,7 +223,7 @@ pub(super) async fn resolve(
             reply: Reply::customer(Some(md5)),
         }),
         (Asked::Managed, _) => Ok(Resolved::managed(true)),
-        (Asked::Kms(named), default) => Resolved::kms(state, named, true, default),
+        (Asked::Kms(named), default) => Resolved::kms(state, principal, named, true, default),
         (Asked::Default, Some(default)) => match default.algorithm {
             Algorithm::Aes256 => Ok(Resolved::managed(false)),
             Algorithm::Kms => {
@@ -226,7 +231,7 @@ pub(super) async fn resolve(
                     bucket_key: kms::bucket_key(headers)?,
                     ..Named::default()
                 };
-                Resolved::kms(state, named, false, Some(default))
+                Resolved::kms(state, principal, named, false, Some(default))
             }
         },
         (Asked::Default, None) if state.documents.plaintext(at).await? => Ok(Resolved {

@@ -3,19 +3,22 @@
 //! A key is known by its id, by its aliases and by the ARNs of both; objects are bound to the root
 //! itself, so a key may be given other names later.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use http::{HeaderMap, StatusCode};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 use strongroom::id::RootId;
-use strongroom::keys::encode_encryption_context;
+use strongroom::keys::{KeyError, Keyring, encode_encryption_context};
 
+use super::access::Principal;
 use super::errors::{custom, error, invalid_argument};
 use super::sse::{SSE_BUCKET_KEY, SSE_CONTEXT, SSE_KEY_ID, base64_decode, header};
 use crate::config::{Compat, Config, KmsState};
-use crate::engine::parse_root;
+use crate::engine::{CONFIGURATION, parse_root};
 
-/// The keys that may be named; none is the default.
+/// The keys that may be named.
 pub(crate) struct Kms {
-    keys: Vec<KmsKey>,
+    keys: RwLock<Vec<Arc<KmsKey>>>,
     region: String,
 }
 
@@ -24,6 +27,8 @@ pub(super) struct KmsKey {
     pub(super) root: RootId,
     aliases: Vec<String>,
     state: KmsState,
+    /// Who may use it, where that was said.
+    users: Option<Vec<String>>,
     /// As replies name it.
     name: String,
     arn: String,
@@ -50,25 +55,55 @@ const DEFAULT_ALIAS: &str = "aws/s3";
 impl Kms {
     /// The keys of a configuration whose root ids were found good when the engine opened.
     pub(crate) fn new(config: &Config) -> Self {
-        let region = config.s3.region.clone();
-        let keys = config.kms.iter().filter_map(|key| {
-            let root = parse_root(&key.root)?;
-            let arn = format!("arn:aws:kms:{region}:{ACCOUNT}:key/{}", id(root));
-            let alias = key.aliases.first();
-            Some(KmsKey {
-                root,
-                aliases: key.aliases.clone(),
-                state: key.state,
-                name: match (config.s3.compat, alias) {
-                    (Compat::Ceph, Some(alias)) => alias.clone(),
-                    _ => arn.clone(),
-                },
-                arn,
-            })
-        });
         Self {
-            keys: keys.collect(),
+            keys: RwLock::new(KmsKey::all(config)),
             region: config.s3.region.clone(),
+        }
+    }
+
+    /// Takes names, users and states of keys from a configuration that was read again. A root that
+    /// the keyring does not have waits for the next start; one that is configured no more has no
+    /// name, and what is under it is read until then.
+    ///
+    /// # Errors
+    /// [`KeyError::Audit`]: a key that was to be enabled is not.
+    pub(crate) fn take(&self, config: &Config, keyring: &Keyring) -> Result<(), KeyError> {
+        let known: Vec<RootId> = keyring.roots().iter().map(|root| root.id).collect();
+        let (keys, later): (Vec<_>, Vec<_>) = KmsKey::all(config)
+            .into_iter()
+            .partition(|key| known.contains(&key.root));
+        for key in later {
+            tracing::warn!(root = %key.root, "[[kms]]: a new key, which the next start opens");
+        }
+        // Whatever else fails, who may use a key holds at once.
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.clone();
+        let mut done = Ok(());
+        for key in keys {
+            let set = keyring.set_root_state(key.root, key.state.of_root(), CONFIGURATION);
+            done = done.and(set);
+        }
+        done
+    }
+
+    fn now(&self) -> Vec<Arc<KmsKey>> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.clone()
+    }
+
+    /// What is under this root may be used by who asks, as far as the key says who may.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub(super) fn must_allow(
+        &self,
+        root: Option<RootId>,
+        by: &Principal,
+        action: &str,
+    ) -> S3Result<()> {
+        let Some(root) = root else { return Ok(()) };
+        match self.now().iter().find(|key| key.root == root) {
+            Some(key) => key.must_allow(by, action),
+            None => Ok(()),
         }
     }
 
@@ -76,16 +111,14 @@ impl Kms {
     ///
     /// # Errors
     /// `NotImplemented` if there are no keys at all; the `KMS.*` errors.
-    pub(super) fn find(&self, name: Option<&str>) -> S3Result<&KmsKey> {
-        let first = self
-            .keys
-            .first()
-            .ok_or_else(super::sse::kms_not_configured)?;
+    pub(super) fn find(&self, name: Option<&str>) -> S3Result<Arc<KmsKey>> {
+        let keys = self.now();
+        let first = keys.first().ok_or_else(super::sse::kms_not_configured)?;
         let key = match name {
-            Some(name) => self.named(name)?,
+            Some(name) => self.named(&keys, name)?,
             None => {
-                let default = self.keys.iter().find(|key| key.has_alias(DEFAULT_ALIAS));
-                default.unwrap_or(first)
+                let default = keys.iter().find(|key| key.has_alias(DEFAULT_ALIAS));
+                Arc::clone(default.unwrap_or(first))
             }
         };
         match key.state {
@@ -97,7 +130,7 @@ impl Kms {
 
     /// How replies name the key of a root.
     pub(super) fn name_of(&self, root: RootId) -> String {
-        match self.keys.iter().find(|key| key.root == root) {
+        match self.now().iter().find(|key| key.root == root) {
             Some(key) => key.name.clone(),
             None => format!("arn:aws:kms:{}:{ACCOUNT}:key/{}", self.region, id(root)),
         }
@@ -110,8 +143,8 @@ impl Kms {
             return cause;
         };
         let message = cause.message().unwrap_or_default();
-        let key = self
-            .keys
+        let keys = self.now();
+        let key = keys
             .iter()
             .find(|key| message.contains(&key.root.to_string()));
         match key {
@@ -123,7 +156,7 @@ impl Kms {
         }
     }
 
-    fn named(&self, name: &str) -> S3Result<&KmsKey> {
+    fn named(&self, keys: &[Arc<KmsKey>], name: &str) -> S3Result<Arc<KmsKey>> {
         let local = match name.strip_prefix("arn:aws:kms:") {
             None => name,
             Some(rest) => {
@@ -140,15 +173,14 @@ impl Kms {
         };
         let is_arn = local.len() != name.len();
         let found = match (local.strip_prefix("alias/"), local.strip_prefix("key/")) {
-            (Some(alias), _) => self.keys.iter().find(|key| key.has_alias(alias)),
-            (None, Some(id)) if is_arn => self.keys.iter().find(|key| key.has_id(id)),
+            (Some(alias), _) => keys.iter().find(|key| key.has_alias(alias)),
+            (None, Some(id)) if is_arn => keys.iter().find(|key| key.has_id(id)),
             _ if is_arn => None,
-            _ => self
-                .keys
+            _ => keys
                 .iter()
                 .find(|key| key.has_id(local) || key.has_alias(local)),
         };
-        found.ok_or_else(|| {
+        found.cloned().ok_or_else(|| {
             not_found(if is_arn || local.starts_with("alias/") {
                 format!("Key '{name}' does not exist")
             } else {
@@ -159,6 +191,46 @@ impl Kms {
 }
 
 impl KmsKey {
+    /// The keys of a configuration whose root ids are ids.
+    fn all(config: &Config) -> Vec<Arc<KmsKey>> {
+        let keys = config.kms.iter().filter_map(|key| {
+            let root = parse_root(&key.root)?;
+            let region = &config.s3.region;
+            let arn = format!("arn:aws:kms:{region}:{ACCOUNT}:key/{}", id(root));
+            let alias = key.aliases.first();
+            Some(Arc::new(KmsKey {
+                root,
+                aliases: key.aliases.clone(),
+                state: key.state,
+                users: key.users.clone(),
+                name: match (config.s3.compat, alias) {
+                    (Compat::Ceph, Some(alias)) => alias.clone(),
+                    _ => arn.clone(),
+                },
+                arn,
+            }))
+        });
+        keys.collect()
+    }
+
+    /// Who asks may use it.
+    ///
+    /// # Errors
+    /// `AccessDenied`, as the service words it.
+    pub(super) fn must_allow(&self, by: &Principal, action: &str) -> S3Result<()> {
+        match &self.users {
+            Some(users) if !users.iter().any(|user| **user == *by.name) => Err(error(
+                S3ErrorCode::AccessDenied,
+                format!(
+                    "User: {} is not authorized to perform: {action} on resource: {} because no resource-based policy allows the {action} action",
+                    by.arn(),
+                    self.arn
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// As replies name it.
     pub(super) fn name(&self) -> String {
         self.name.clone()
@@ -274,6 +346,10 @@ fn id(root: RootId) -> String {
     id
 }
 
+/// The actions that writing and reading under a key are.
+pub(super) const WRITE: &str = "kms:GenerateDataKey";
+pub(super) const READ: &str = "kms:Decrypt";
+
 const NOT_FOUND: &str = "KMS.NotFoundException";
 const DISABLED: &str = "KMS.DisabledException";
 const INVALID_STATE: &str = "KMS.KMSInvalidStateException";
@@ -321,20 +397,23 @@ mod tests {
     use crate::s3::sse::base64_encode;
 
     fn kms() -> Kms {
-        let key = |byte: u8, alias: &str, state| KmsKey {
-            root: RootId([byte; 16]),
-            aliases: vec![alias.to_owned()],
-            state,
-            name: String::new(),
-            arn: format!("arn:aws:kms:eu-1:{ACCOUNT}:key/{}", id(RootId([byte; 16]))),
+        let key = |byte: u8, alias: &str, state| {
+            Arc::new(KmsKey {
+                root: RootId([byte; 16]),
+                aliases: vec![alias.to_owned()],
+                state,
+                users: None,
+                name: String::new(),
+                arn: format!("arn:aws:kms:eu-1:{ACCOUNT}:key/{}", id(RootId([byte; 16]))),
+            })
         };
         Kms {
-            keys: vec![
+            keys: RwLock::new(vec![
                 key(1, "first", KmsState::Enabled),
                 key(2, "aws/s3", KmsState::Enabled),
                 key(3, "off", KmsState::Disabled),
                 key(4, "gone", KmsState::PendingDeletion),
-            ],
+            ]),
             region: "eu-1".into(),
         }
     }

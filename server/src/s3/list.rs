@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn after_a_common_prefix_comes_what_does_not_begin_with_it() {
         let query = |after: &str| Query {
-            bucket: "b".into(),
+            bucket: Arc::new(crate::s3::testing::bucket("b", "owner")),
             prefix: String::new(),
             start: Start::After(after.into()),
             delimiter: Some("/".into()),

@@ -56,7 +56,7 @@ pub(super) async fn create_multipart_upload(
     let at = principal.at()?;
     let bucket = Arc::clone(&at.bucket);
     check_key(&input.key)?;
-    let encryption = encryption::resolve(state, &at, &headers, customer).await?;
+    let encryption = encryption::resolve(state, &principal, &at, &headers, customer).await?;
     let sum = UploadSum::asked(
         input
             .checksum_algorithm
@@ -138,7 +138,8 @@ pub(super) async fn complete_multipart_upload(
         mut input, headers, ..
     } = request;
     let customer = customer_fields!(input);
-    let bucket = principal.bucket()?;
+    let at = principal.at()?;
+    let bucket = Arc::clone(&at.bucket);
     // Nothing is opened or sealed with it here; a malformed one is refused all the same.
     sse::customer_key(customer)?;
     let parts = chosen(input.multipart_upload.take())?;

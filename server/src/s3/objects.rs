@@ -24,6 +24,7 @@ use super::documents::At;
 use super::encryption::{self, Reply, Resolved, set_encryption};
 use super::errors::{error, from_vault, with_detail};
 use super::facts::{ContentHeaders, Facts, content_headers, etag, has_md5_etag, stat_etag, strong};
+use super::kms;
 use super::lifecycle::Dates;
 use super::post::FromForm;
 use super::restore;
@@ -54,7 +55,7 @@ pub(super) async fn put_object(
     let bucket = Arc::clone(&at.bucket);
     refuse_unsupported(&input)?;
     check_key(&input.key)?;
-    let encryption = encryption::resolve(state, &at, &headers, customer).await?;
+    let encryption = encryption::resolve(state, &principal, &at, &headers, customer).await?;
     let expected = input
         .content_length
         .and_then(|length| u64::try_from(length).ok());
@@ -432,7 +433,7 @@ impl Read {
         customer: S3Result<Option<CustomerKey>>,
     ) -> S3Result<(Found, ObjectReader)> {
         let (at, customer_md5, source) = self.begin(principal, headers, customer)?;
-        let reader = open(state, source, &principal.name).await?;
+        let reader = open(state, source, principal).await?;
         let info = reader.info().clone();
         principal.confirm(&info.facts)?;
         let found = self.find(state, &at, customer_md5, info).await?;
@@ -520,7 +521,7 @@ impl Read {
         };
         Ok(Found {
             info,
-            versioning: bucket.versioning,
+            versioning: at.bucket.versioning,
             expiration,
             etag,
             customer_md5,
@@ -528,7 +529,7 @@ impl Read {
             end,
             whole,
             parts_count,
-            resource: format!("{}/{}", self.bucket, self.key),
+            resource: format!("{}/{}", at.bucket.name, self.key),
         })
     }
 }
@@ -579,11 +580,11 @@ pub(super) struct Source {
 pub(super) async fn open(
     state: &Arc<AppState>,
     source: Source,
-    principal: &str,
+    by: &Principal,
 ) -> S3Result<ObjectReader> {
     let vault = Arc::clone(&state.vault);
-    let principal = principal.to_owned();
-    blocking(move || {
+    let principal = by.name.to_string();
+    let reader = blocking(move || {
         let Source {
             bucket,
             key,
@@ -616,7 +617,10 @@ pub(super) async fn open(
             }
         }
     })
-    .await?
+    .await??;
+    let root = reader.info().kms_root;
+    state.kms.must_allow(root, by, kms::READ)?;
+    Ok(reader)
 }
 
 /// What is known of an object, its data apart.

@@ -21,6 +21,7 @@ use super::copy;
 use super::encryption::{Reply, set_encryption};
 use super::errors::{error, from_vault, invalid_argument};
 use super::facts::{Facts, has_md5_etag, strong};
+use super::kms;
 use super::lifecycle::Dates;
 use super::multipart::{MOST_PARTS, UploadAttrs, upload_id};
 use super::objects::{self, LARGEST_PUT, Source, object_etag};
@@ -121,7 +122,7 @@ pub(super) async fn upload_part_copy(
         which,
         customer: source_customer.map(|customer| customer.key),
     };
-    let reader = objects::open(state, source, &principal.name)
+    let reader = objects::open(state, source, &principal)
         .await
         .map_err(copy::marker_as_source)?;
     let info = reader.info();
@@ -351,7 +352,7 @@ impl PartWrite {
         let vault = Arc::clone(&state.vault);
         let metrics = state.metrics.clone();
         let state = Arc::clone(state);
-        let principal = principal.name.to_string();
+        let by = principal.clone();
         let (customer_md5, customer) = customer
             .map(|customer| (customer.md5, customer.key))
             .unzip();
@@ -360,6 +361,7 @@ impl PartWrite {
             let failed = |cause| part_failed(cause, &resource);
             let (bucket, key) = (&target.bucket, target.key.as_bytes());
             let upload = vault.upload(bucket, key, target.upload).map_err(failed)?;
+            state.kms.must_allow(upload.kms_root, &by, kms::WRITE)?;
             if let Some(sum) = UploadAttrs::decode(&upload.attrs).sum {
                 expect_sum(&mut checks, &sum)?;
             }
@@ -373,7 +375,7 @@ impl PartWrite {
                     upload: target.upload,
                     part: target.number,
                     customer,
-                    principal,
+                    principal: by.name.to_string(),
                 })
                 .map_err(failed)?;
             let write = Self {

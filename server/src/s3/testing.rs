@@ -3,11 +3,24 @@
 use std::sync::Arc;
 
 use strongroom::audit::NullSink;
-use strongroom::id::RootId;
+use strongroom::id::{BucketId, RootId};
 use strongroom::keys::testing::SoftMasterKey;
 use strongroom::keys::{Keyring, KeyringConfig};
+use strongroom::store::{Bucket, Versioning};
 use strongroom::vault::{StorePaths, Stores, Vault, VaultConfig};
 use tempfile::TempDir;
+
+/// A bucket that no vault has.
+pub(crate) fn bucket(name: &str, owner: &str) -> Bucket {
+    Bucket {
+        id: BucketId([1; 16]),
+        name: name.to_owned(),
+        owner: owner.to_owned(),
+        created_ms: 0,
+        generation: 1,
+        versioning: Versioning::Off,
+    }
+}
 
 /// A new, empty vault, and the directory it lies in, which goes when dropped.
 pub(crate) fn vault() -> (TempDir, Arc<Vault>) {

@@ -12,6 +12,7 @@ use super::amend::{MOST_TRIES, conflict};
 use super::body::blocking;
 use super::errors::{error, malformed_xml};
 use super::facts::{Facts, now_ms};
+use super::kms;
 use super::lock;
 use super::version;
 
@@ -26,7 +27,9 @@ pub(super) async fn update_object_encryption(
     let ObjectEncryption::SSEKMS(asked) = input.object_encryption else {
         return Err(malformed_xml());
     };
-    let root = state.kms.find(Some(&asked.kms_key_arn))?.root;
+    let key = state.kms.find(Some(&asked.kms_key_arn))?;
+    key.must_allow(&principal, kms::WRITE)?;
+    let (root, state) = (key.root, Arc::clone(state));
     let bucket_key = asked.bucket_key_enabled == Some(true);
     let vault = Arc::clone(&state.vault);
     blocking(move || {
@@ -42,6 +45,7 @@ pub(super) async fn update_object_encryption(
         for _ in 0..MOST_TRIES {
             let stat = vault.stat(&bucket, key, which).map_err(failed)?;
             let mut facts = Facts::read(&stat.facts)?;
+            state.kms.must_allow(stat.kms_root, &principal, kms::READ)?;
             lock::may_remove(&facts, now_ms(), false)?;
             facts.bucket_key = bucket_key;
             let request = OpenRequest {

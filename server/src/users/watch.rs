@@ -1,41 +1,28 @@
 //! The users file while the daemon runs: read again when it changes.
 
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
-
-use tokio::signal::unix::{SignalKind, signal};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Users;
 use crate::config::ConfigError;
+use crate::reload::{Seen, Watched};
 
 /// The users of now, and the file they came from.
 pub(crate) struct UserFile {
     path: PathBuf,
     users: RwLock<Arc<Users>>,
-    seen: Mutex<Option<Stamp>>,
-}
-
-/// What tells one state of a file from the next without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+    seen: Seen,
 }
 
 impl UserFile {
     /// Reads the file.
     pub(crate) fn open(path: &Path) -> Result<UserFile, ConfigError> {
         // Before it is read: a change in between is seen as one.
-        let seen = Stamp::of(path);
+        let seen = Seen::of(path);
         Ok(UserFile {
             path: path.to_owned(),
             users: RwLock::new(Arc::new(Users::load(path)?)),
-            seen: Mutex::new(seen),
+            seen,
         })
     }
 
@@ -43,16 +30,13 @@ impl UserFile {
     pub(crate) fn now(&self) -> Arc<Users> {
         Arc::clone(&self.users.read().unwrap_or_else(PoisonError::into_inner))
     }
+}
 
-    /// Reads the file again if it is another one than was last seen, or in any case. A file that
-    /// cannot be used leaves everything as it is; it is told once for each state of the file.
-    pub(crate) fn refresh(&self, in_any_case: bool) {
-        let now = Stamp::of(&self.path);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if *seen == now && !in_any_case {
+impl Watched for UserFile {
+    fn refresh(&self, in_any_case: bool) {
+        if !self.seen.changed(&self.path) && !in_any_case {
             return;
         }
-        *seen = now;
         let file = self.path.display();
         match Users::load(&self.path) {
             Ok(users) => {
@@ -65,41 +49,6 @@ impl UserFile {
         }
     }
 }
-
-impl Stamp {
-    fn of(path: &Path) -> Option<Stamp> {
-        let facts: Metadata = std::fs::metadata(path).ok()?;
-        Some(Stamp {
-            inode: facts.ino(),
-            size: facts.size(),
-            modified: (facts.mtime(), facts.mtime_nsec()),
-            changed: (facts.ctime(), facts.ctime_nsec()),
-        })
-    }
-}
-
-/// Looks at the file once a second, and reads it again on SIGHUP.
-pub(crate) async fn watch(users: Arc<UserFile>) {
-    let mut hangup = match signal(SignalKind::hangup()) {
-        Ok(hangup) => hangup,
-        Err(error) => {
-            tracing::error!(%error, "no SIGHUP, so the users file is not watched");
-            return;
-        }
-    };
-    let mut tick = tokio::time::interval(LOOK);
-    loop {
-        let in_any_case = tokio::select! {
-            _ = tick.tick() => false,
-            _ = hangup.recv() => true,
-        };
-        let users = Arc::clone(&users);
-        // A panic there ends this look and not the watch.
-        let _ = tokio::task::spawn_blocking(move || users.refresh(in_any_case)).await;
-    }
-}
-
-const LOOK: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -5,12 +5,15 @@ import hashlib
 import json
 import os
 import re
+import time
 import unittest
 
 from botocore.exceptions import ClientError
 
 import raw
+import users
 from daemon import Daemon
+from users import User
 
 BUCKET = "kms"
 SSE = "x-amz-server-side-encryption"
@@ -147,15 +150,74 @@ class Default(Case):
 
 
 class States(Case):
-    """What the configuration says of a key."""
+    """What the configuration says of a key holds as soon as it is saved, without a restart."""
+
+    def save(self, text, told):
+        seen = daemon.log_text().count(told)
+        file = daemon.dir / "strongroom.toml"
+        new = file.with_suffix(".new")
+        new.write_text(text)
+        os.replace(new, file)
+        deadline = time.monotonic() + 20
+        while daemon.log_text().count(told) == seen:
+            self.assertLess(time.monotonic(), deadline, daemon.log_text()[-2000:])
+            time.sleep(0.05)
 
     def configure(self, before, after):
-        daemon.stop()
-        file = daemon.dir / "strongroom.toml"
-        text = file.read_text()
+        text = (daemon.dir / "strongroom.toml").read_text()
         self.assertIn(before, text)
-        file.write_text(text.replace(before, after))
-        daemon.start()
+        self.save(text.replace(before, after), "the settings file was read again")
+
+    def test_a_broken_file_changes_nothing_and_a_new_key_waits_for_a_start(self):
+        text = (daemon.dir / "strongroom.toml").read_text()
+        try:
+            self.save(text + "\n[[kms]]\nroot = 1\n", "the settings file cannot be used")
+            s3.put_object(Bucket=BUCKET, Key="k", Body=b"x", **KMS)
+            self.save(text + f'\n[[kms]]\nroot = "{"ab" * 16}"\naliases = ["new"]\n', "which the next start opens")
+            s3.put_object(Bucket=BUCKET, Key="k", Body=b"x", **KMS)
+            self.refused(
+                400, "KMS.NotFoundException", s3.put_object, Bucket=BUCKET, Key="k", Body=b"x", **KMS, SSEKMSKeyId="new"
+            )
+        finally:
+            self.save(text, "the settings file was read again")
+
+    def test_4_3_08_no_permission_for_the_key(self):
+        alt = User("alt")
+        users.add(daemon, alt)
+        other = users.client(daemon, alt)
+        statement = {"Effect": "Allow", "Principal": {"AWS": "alt"}, "Action": "s3:*", "Resource": f"arn:aws:s3:::{BUCKET}/*"}
+        s3.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps({"Version": "2012-10-17", "Statement": statement}))
+        which = {"Bucket": BUCKET, "Key": "private"}
+        upload = other.create_multipart_upload(Bucket=BUCKET, Key="parts", **KMS)["UploadId"]
+        enabled = 'aliases = ["aws/s3", "dev"]'
+        changed = f'{enabled}\nusers = ["root"]'
+        self.configure(enabled, changed)
+        try:
+            s3.put_object(**which, Body=b"x", **KMS)
+            self.assertEqual(s3.get_object(**which)["Body"].read(), b"x")
+            other.put_object(Bucket=BUCKET, Key="k", Body=b"x")
+            to = {"Bucket": BUCKET, "Key": "to"}
+            write, read = "kms:GenerateDataKey", "kms:Decrypt"
+            for action, call, more in (
+                (write, other.put_object, which | {"Body": b"y"} | KMS),
+                (write, other.copy_object, to | {"CopySource": f"{BUCKET}/k"} | KMS),
+                (write, other.create_multipart_upload, which | KMS),
+                (write, other.upload_part, {"Bucket": BUCKET, "Key": "parts", "UploadId": upload, "PartNumber": 1, "Body": b"x"}),
+                (read, other.get_object, which),
+                (read, other.get_object, which | {"Range": "bytes=0-0"}),
+                (read, other.copy_object, to | {"CopySource": which}),
+            ):
+                message = self.refused(403, "AccessDenied", call, **more)
+                self.assertRegex(message, f"^User: arn:aws:iam::[0-9]{{12}}:root is not authorized to perform: {action} ")
+                self.assertIn(f" on resource: {arn} because ", message)
+            other.head_object(**which)
+            self.assertEqual(s3.get_object(**which)["Body"].read(), b"x")
+            both = f'{enabled}\nusers = ["root", "alt"]'
+            self.configure(changed, both)
+            changed = both
+            self.assertEqual(other.get_object(**which)["Body"].read(), b"x")
+        finally:
+            self.configure(changed, enabled)
 
     def test_4_3_06_07_disabled_and_pending_deletion_and_back(self):
         s3.put_object(Bucket=BUCKET, Key="state", Body=b"x", **KMS)

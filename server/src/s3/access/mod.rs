@@ -92,6 +92,14 @@ impl Principal {
         }
     }
 
+    /// The user as errors of keys name it.
+    pub(super) fn arn(&self) -> String {
+        match &self.user {
+            Some(user) => user.identity.arn(),
+            None => ANONYMOUS.to_owned(),
+        }
+    }
+
     /// As replies name an owner: the account that asks.
     pub(super) fn owner(&self) -> Owner {
         owner(&self.users.account(self.account_name().unwrap_or(ANONYMOUS)))

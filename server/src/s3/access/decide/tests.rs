@@ -6,11 +6,10 @@ use std::path::Path;
 
 use http::Uri;
 use serde_json::json;
-use strongroom::id::BucketId;
-use strongroom::store::Versioning;
 
 use super::super::asks::Asks;
 use super::*;
+use crate::s3::testing;
 
 const USERS: &str = "
 [[user]]
@@ -64,18 +63,10 @@ impl Bench {
     fn new(rules: serde_json::Value) -> Bench {
         let users = Arc::new(Users::parse(USERS, Path::new("users.toml")).unwrap());
         let rules: Rules = serde_json::from_value(rules).unwrap();
-        let bucket = Bucket {
-            id: BucketId([1; 16]),
-            name: "papers".to_owned(),
-            owner: "main".to_owned(),
-            created_ms: 0,
-            generation: 1,
-            versioning: Versioning::Off,
-        };
         Bench {
             ground: Ground {
                 owner: users.account("main"),
-                at: At::of_test(bucket),
+                at: At::of_test(testing::bucket("papers", "main")),
                 rules: Some(Arc::new(rules)),
             },
             users,
