@@ -43,7 +43,8 @@ pub(super) async fn put_object(
 ) -> S3Result<S3Response<PutObjectOutput>> {
     let principal = access::principal(&request)?;
     // How long the file of a form is, its end says.
-    let measured = request.extensions.get::<FromForm>().is_none();
+    let of_form = request.extensions.get::<FromForm>().is_some();
+    let measured = request.extensions.get::<Unmeasured>().is_none();
     let S3Request {
         mut input,
         headers,
@@ -59,7 +60,7 @@ pub(super) async fn put_object(
     let expected = input
         .content_length
         .and_then(|length| u64::try_from(length).ok());
-    if measured && (expected.is_none() || says_no_length(&headers)) {
+    if !of_form && (expected.is_none() || !measured) {
         return Err(error(
             S3ErrorCode::MissingContentLength,
             "You must provide the Content-Length HTTP header.",
@@ -114,12 +115,17 @@ pub(super) async fn put_object(
     Ok(S3Response::new(output))
 }
 
-/// Whether a request says neither how long its body is nor that the body's end will tell: in HTTP an
-/// empty one, to S3 a mistake.
-fn says_no_length(headers: &HeaderMap) -> bool {
-    ![CONTENT_LENGTH, TRANSFER_ENCODING]
-        .iter()
-        .any(|name| headers.contains_key(name))
+/// A request that says neither how long its body is nor that the body's end will tell: in HTTP, and
+/// to the protocol crate, an empty one; to S3 a mistake.
+#[derive(Clone, Copy)]
+pub(super) struct Unmeasured;
+
+impl Unmeasured {
+    pub(super) fn is(headers: &HeaderMap) -> bool {
+        ![CONTENT_LENGTH, TRANSFER_ENCODING]
+            .iter()
+            .any(|name| headers.contains_key(name))
+    }
 }
 
 /// Where a write goes and what is kept with it.

@@ -112,8 +112,13 @@ pub(super) fn date_as_amz_date(headers: &mut HeaderMap) {
     }
 }
 
+/// Mail's spelling of the zone is what botocore sends.
 fn http_date(text: &str) -> Option<OffsetDateTime> {
-    Timestamp::parse(TimestampFormat::HttpDate, text)
+    let utc = [" -0000", " +0000"]
+        .iter()
+        .find_map(|zone| text.strip_suffix(zone));
+    let text = utc.map_or_else(|| text.to_owned(), |time| format!("{time} GMT"));
+    Timestamp::parse(TimestampFormat::HttpDate, &text)
         .ok()
         .map(Into::into)
 }

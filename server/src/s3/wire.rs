@@ -10,6 +10,7 @@ use s3s::service::S3Service;
 use s3s::{Body, HttpError, S3Error, S3ErrorCode, S3Response};
 
 use super::errors::{DETAIL, MALFORMED_XML, error, escape};
+use super::objects::Unmeasured;
 use super::unframe::unframed;
 use super::{AppState, announced, cors, digest, post, signing, sse};
 use crate::listener::ConnInfo;
@@ -54,6 +55,9 @@ impl Wire {
         mut request: Request<Body>,
     ) -> Result<Response<Body>, HttpError> {
         signing::date_as_amz_date(request.headers_mut());
+        if Unmeasured::is(request.headers()) {
+            request.extensions_mut().insert(Unmeasured);
+        }
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
         let id = request
