@@ -4,7 +4,7 @@
 mod common;
 
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
@@ -280,13 +280,13 @@ fn a_small_locked_memory_limit_is_refused_with_what_to_set() {
     );
 }
 
-#[test]
-fn the_admin_listener_tells_health_and_numbers() {
+/// A daemon with an admin listener, and where that is.
+fn with_admin(settings: &str) -> (Daemon, SocketAddr) {
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
-    let mut daemon = Daemon::start_with("");
+    let mut daemon = Daemon::start_with(settings);
     daemon.stop();
     let file = daemon.dir.join("strongroom.toml");
     let text = std::fs::read_to_string(&file).unwrap();
@@ -296,6 +296,22 @@ fn the_admin_listener_tells_health_and_numbers() {
     )
     .unwrap();
     daemon.spawn();
+    (daemon, port)
+}
+
+fn ask(admin: SocketAddr, path: &str) -> String {
+    let mut socket = std::net::TcpStream::connect(admin).unwrap();
+    write!(
+        socket,
+        "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    )
+    .unwrap();
+    std::io::read_to_string(socket).unwrap()
+}
+
+#[test]
+fn the_admin_listener_tells_health_and_numbers() {
+    let (daemon, port) = with_admin("");
     assert_eq!(daemon.request("PUT", "/bucket", &[], b"").status, 200);
     assert_eq!(
         daemon
@@ -304,17 +320,8 @@ fn the_admin_listener_tells_health_and_numbers() {
         200
     );
     assert_eq!(daemon.request("GET", "/bucket/key", &[], b"").status, 200);
-    let get = |path: &str| {
-        let mut socket = std::net::TcpStream::connect(port).unwrap();
-        write!(
-            socket,
-            "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-        )
-        .unwrap();
-        std::io::read_to_string(socket).unwrap()
-    };
-    assert!(get("/healthz").starts_with("HTTP/1.1 200"));
-    let metrics = get("/metrics");
+    assert!(ask(port, "/healthz").starts_with("HTTP/1.1 200"));
+    let metrics = ask(port, "/metrics");
     for line in [
         "strongroom_requests_total{op=\"PutObject\",status=\"200\"} 1",
         "strongroom_requests_total{op=\"GetObject\",status=\"200\"} 1",
@@ -332,29 +339,10 @@ fn the_admin_listener_tells_health_and_numbers() {
 /// at the catalog.
 #[test]
 fn a_small_put_and_get_cost_three_hops_and_few_looks_at_the_catalog() {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
     // Nothing else is to read the catalog meanwhile.
-    let mut daemon = Daemon::start_with("[lifecycle]\ninterval_seconds = 0\n");
-    daemon.stop();
-    let file = daemon.dir.join("strongroom.toml");
-    let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(
-        &file,
-        text.replace("[listen]", &format!("[listen]\nadmin = \"{port}\"")),
-    )
-    .unwrap();
-    daemon.spawn();
+    let (daemon, port) = with_admin("[lifecycle]\ninterval_seconds = 0\n");
     let counted = || {
-        let mut socket = std::net::TcpStream::connect(port).unwrap();
-        write!(
-            socket,
-            "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-        )
-        .unwrap();
-        let text = std::io::read_to_string(socket).unwrap();
+        let text = ask(port, "/metrics");
         let value = |name: &str| -> u64 {
             let line = text.lines().find(|line| line.starts_with(name)).unwrap();
             line.rsplit(' ').next().unwrap().parse().unwrap()

@@ -14,6 +14,7 @@ use crate::uploads::{begin, complete, put_part};
 /// A vault whose key store can be kept from shredding.
 struct Scene {
     _dir: tempfile::TempDir,
+    stores: Stores,
     keys: Arc<Unshredding>,
     vault: Arc<Vault>,
 }
@@ -30,10 +31,11 @@ impl Scene {
             keys: keys.clone(),
             ..real
         };
-        let vault = Vault::start(stores, keyring(), Default::default()).unwrap();
+        let vault = Vault::start(stores.clone(), keyring(), Default::default()).unwrap();
         vault.create_bucket("b", "owner").unwrap();
         Self {
             _dir: dir,
+            stores,
             keys,
             vault,
         }
@@ -67,6 +69,31 @@ impl Scene {
         assert!(!self.has_key(of), "its key is shredded by now");
         answer
     }
+}
+
+#[test]
+fn no_vault_starts_that_owes_a_key_and_what_was_written_is_visible_all_the_same() {
+    let scene = Scene::new();
+    let old = put(&scene.vault, "b", b"x", b"old").unwrap().instance;
+    scene.keys.broken.store(true, Ordering::SeqCst);
+    let overwrite = put(&scene.vault, "b", b"x", b"new");
+    assert!(
+        matches!(overwrite, Err(VaultError::OutcomeUnknown(_))),
+        "{overwrite:?}"
+    );
+    assert_eq!(get(&scene.vault, "b", b"x").unwrap(), b"new");
+    let Scene {
+        _dir,
+        stores,
+        keys,
+        vault,
+    } = scene;
+    drop(vault);
+    assert!(Vault::start(stores.clone(), keyring(), Default::default()).is_err());
+    assert!(keys.inner.fetch(old).unwrap().record.is_some());
+    keys.broken.store(false, Ordering::SeqCst);
+    Vault::start(stores, keyring(), Default::default()).unwrap();
+    assert!(keys.inner.fetch(old).unwrap().tombstone);
 }
 
 #[test]

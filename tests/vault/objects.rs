@@ -2,17 +2,14 @@
 
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use strongroom::format::Suite;
 use strongroom::keys::Mode;
 use strongroom::store::Locator;
 use strongroom::vault::{
-    CommitRequest, ListRequest, ListedItem, Precondition, Protection, Stores, Vault, VaultError,
-    Which,
+    CommitRequest, ListRequest, ListedItem, Precondition, Protection, Vault, VaultError, Which,
 };
 
-use crate::held::Unshredding;
 use crate::support::*;
 
 const SEGMENT: usize = 65_536;
@@ -492,56 +489,4 @@ fn the_key_of_what_was_replaced_or_deleted_is_shredded_before_the_reply() {
     assert!(gone(first) && !gone(second));
     vault.delete("b", b"x", Precondition::None).unwrap();
     assert!(gone(second));
-}
-
-#[test]
-fn nobody_is_told_that_an_object_is_gone_before_its_key_is() {
-    let dir = tempfile::tempdir().unwrap();
-    let real = stores(dir.path());
-    let keys = Arc::new(Unshredding {
-        inner: real.keys.clone(),
-        broken: AtomicBool::new(false),
-    });
-    let stores = Stores {
-        keys: keys.clone(),
-        ..real.clone()
-    };
-    let vault = Vault::start(stores.clone(), keyring(), Default::default()).unwrap();
-    vault.create_bucket("b", "owner").unwrap();
-    let instance = put(&vault, "b", b"x", b"1").unwrap().instance;
-    put(&vault, "b", b"y", b"1").unwrap();
-    keys.broken.store(true, Ordering::SeqCst);
-    let first = vault.delete("b", b"x", Precondition::None);
-    assert!(
-        matches!(first, Err(VaultError::OutcomeUnknown(_))),
-        "{first:?}"
-    );
-    let again = vault.delete("b", b"x", Precondition::None);
-    assert!(
-        matches!(again, Err(VaultError::Unavailable(_))),
-        "{again:?}"
-    );
-    let overwrite = put(&vault, "b", b"y", b"2");
-    assert!(
-        matches!(overwrite, Err(VaultError::OutcomeUnknown(_))),
-        "{overwrite:?}"
-    );
-    assert_eq!(
-        get(&vault, "b", b"y").unwrap(),
-        b"2",
-        "visible and durable all the same"
-    );
-    // Nor does a vault start that still owes it.
-    drop(vault);
-    assert!(Vault::start(stores.clone(), keyring(), Default::default()).is_err());
-    keys.broken.store(false, Ordering::SeqCst);
-    let vault = Vault::start(stores, keyring(), Default::default()).unwrap();
-    assert!(real.keys.fetch(instance).unwrap().tombstone);
-    assert_eq!(
-        vault
-            .delete("b", b"x", Precondition::None)
-            .unwrap()
-            .instance,
-        None
-    );
 }

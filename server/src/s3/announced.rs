@@ -7,12 +7,12 @@ use s3s::{S3Error, S3ErrorCode};
 
 use super::checksums::BodyChecks;
 use super::errors::{error, invalid_argument};
+use super::signing::V4;
 use super::sse::{base64_decode, header};
 
 pub(super) const TRAILER: &str = "x-amz-trailer";
 const CONTENT_SHA256: &str = "x-amz-content-sha256";
 const DECODED_LENGTH: &str = "x-amz-decoded-content-length";
-const V4: &str = "AWS4-HMAC-SHA256";
 /// A framed body with room for a trailer behind it, in which nothing is signed.
 const UNSIGNED_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 /// What a body can be called in place of its digest.

@@ -18,7 +18,8 @@ const SKEW: Duration = Duration::minutes(15);
 /// Longest validity of a presigned URL, in seconds.
 const WEEK: i128 = 604_800;
 const V2: &str = "AWS ";
-const V4: &str = "AWS4-HMAC-SHA256";
+/// Signature Version 4, as requests and forms call it.
+pub(super) const V4: &str = "AWS4-HMAC-SHA256";
 
 /// Refuses what cannot be a signature, whatever it signs.
 pub(super) fn refuse(headers: &HeaderMap, uri: &Uri, compat: Compat) -> Option<S3Error> {
@@ -40,10 +41,7 @@ pub(super) fn refuse(headers: &HeaderMap, uri: &Uri, compat: Compat) -> Option<S
             );
         }
         if compat != Compat::Ceph {
-            return Some(error(
-                S3ErrorCode::InvalidRequest,
-                "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
-            ));
+            return Some(unsupported_version());
         }
         wrong_v2_date(headers, OffsetDateTime::now_utc())
     } else if authorization.starts_with(V4) {
@@ -51,6 +49,14 @@ pub(super) fn refuse(headers: &HeaderMap, uri: &Uri, compat: Compat) -> Option<S
     } else {
         malformed("Unsupported Authorization Type")
     }
+}
+
+/// Signature Version 2, where nobody asked for it.
+pub(super) fn unsupported_version() -> S3Error {
+    error(
+        S3ErrorCode::InvalidRequest,
+        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+    )
 }
 
 /// What is wrong with the validity of a presigned URL.

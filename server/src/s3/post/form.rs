@@ -101,6 +101,12 @@ impl Fields {
         Some(value)
     }
 
+    /// The value of a field that has to be there.
+    pub(super) fn required(&self, name: &str) -> S3Result<&str> {
+        self.get(&name.to_ascii_lowercase())
+            .ok_or_else(|| missing(name))
+    }
+
     /// All of them, in the order of the form.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
@@ -129,6 +135,17 @@ impl Fields {
                 .collect(),
         )
     }
+}
+
+/// A field that must be there, and before the file.
+pub(super) fn missing(field: &str) -> S3Error {
+    invalid_argument(
+        field,
+        "",
+        format!(
+            "Bucket POST must contain a field named '{field}'.  If it is specified, please check the order of the fields."
+        ),
+    )
 }
 
 /// Name of the field, and of its file if it has one.

@@ -26,7 +26,7 @@ pub(super) use self::form::WrongSize;
 use self::form::{Fields, Form, malformed};
 use self::policy::Policy;
 pub(super) use self::signature::Signer;
-use self::signature::{missing, signer};
+use self::signature::signer;
 use super::errors::{error, escape, invalid_argument, malformed_xml};
 use super::objects::check_key;
 use super::wire::worded;
@@ -109,7 +109,7 @@ async fn as_put(
     if *brought_key && !tls {
         return Err(sse::not_secure());
     }
-    let key = fields.get("key").ok_or_else(|| missing("key"))?;
+    let key = fields.required("key")?;
     if key.is_empty() {
         return Err(invalid_argument(
             "key",

@@ -7,10 +7,11 @@ use s3s::{S3Error, S3ErrorCode, S3Result};
 use s3s_sigv4::{AmzDate, CredentialV4};
 use subtle::ConstantTimeEq;
 
-use super::form::Fields;
+use super::form::{Fields, missing};
 use crate::config::Compat;
 use crate::s3::AppState;
 use crate::s3::errors::{error, invalid_argument};
+use crate::s3::signing::{self, V4};
 use crate::users::Auth;
 
 /// Whose signature is good, and of which version.
@@ -49,21 +50,14 @@ pub(super) async fn signer(state: &Arc<AppState>, fields: &Fields) -> S3Result<O
     }
     match state.settings.compat {
         Compat::Ceph => by_version_2(state, fields, policy).await.map(Some),
-        Compat::Aws => Err(error(
-            S3ErrorCode::InvalidRequest,
-            "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
-        )),
+        Compat::Aws => Err(signing::unsupported_version()),
     }
 }
 
 async fn by_version_4(state: &AppState, fields: &Fields, policy: &str) -> S3Result<Signer> {
-    let field = |name| {
-        fields
-            .get(&str::to_ascii_lowercase(name))
-            .ok_or_else(|| missing(name))
-    };
+    let field = |name| fields.required(name);
     let algorithm = field("X-Amz-Algorithm")?;
-    if algorithm != VERSION_4 {
+    if algorithm != V4 {
         return Err(unreadable("X-Amz-Algorithm", algorithm));
     }
     let text = field("X-Amz-Credential")?;
@@ -83,16 +77,12 @@ async fn by_version_4(state: &AppState, fields: &Fields, policy: &str) -> S3Resu
     compare(given, &computed)?;
     Ok(Signer {
         access_key: credential.access_key_id.to_owned(),
-        version: VERSION_4,
+        version: V4,
     })
 }
 
 async fn by_version_2(state: &AppState, fields: &Fields, policy: &str) -> S3Result<Signer> {
-    let field = |name| {
-        fields
-            .get(&str::to_ascii_lowercase(name))
-            .ok_or_else(|| missing(name))
-    };
+    let field = |name| fields.required(name);
     let access_key = field("AWSAccessKeyId")?;
     let given = field("Signature")?;
     let secret = secret_of(state, access_key).await?;
@@ -123,17 +113,6 @@ fn compare(given: &str, computed: &str) -> S3Result<()> {
     }
 }
 
-/// A field that must be there, and before the file.
-pub(super) fn missing(field: &str) -> S3Error {
-    invalid_argument(
-        field,
-        "",
-        format!(
-            "Bucket POST must contain a field named '{field}'.  If it is specified, please check the order of the fields."
-        ),
-    )
-}
-
 fn unreadable(field: &str, value: &str) -> S3Error {
     invalid_argument(
         field,
@@ -142,5 +121,4 @@ fn unreadable(field: &str, value: &str) -> S3Error {
     )
 }
 
-const VERSION_4: &str = "AWS4-HMAC-SHA256";
 const VERSION_2: &str = "AWS";
