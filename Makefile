@@ -81,7 +81,7 @@ constant-time constant-time-short:
 
 # What it asks is also asked by a test, of a thousand inputs.
 fuzz:
-	cargo fuzz --version || cargo install --locked --quiet cargo-fuzz
+	cargo fuzz --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-fuzz
 	cargo +nightly fuzz run open_segment --fuzz-dir fuzz -- -max_len=70000 -max_total_time=300
 
 # A sparse file of 20 GiB through both programs, and the memory they take.
