@@ -49,6 +49,11 @@ fn every_row_about_forms_holds() {
 }
 
 #[test]
+fn every_object_has_a_checksum_and_shows_it() {
+    run("test_checksums");
+}
+
+#[test]
 fn forms_are_taken_as_clients_of_ceph_post_them() {
     run("test_post_ceph");
 }

@@ -6,7 +6,7 @@
 use super::find::{Found, Miss};
 use super::layout::Verified;
 use super::read::{ObjectReader, Opened};
-use super::types::OpenRequest;
+use super::types::{ObjectInfo, OpenRequest};
 use super::{Vault, VaultError};
 use crate::format::NamedList;
 use crate::keys::Mode;
@@ -23,9 +23,29 @@ impl Vault {
         after: u32,
         limit: usize,
     ) -> Result<Vec<(u32, NamedList)>, VaultError> {
+        let (_, attrs) = self.head_with_parts(request, |_| Some((after, limit)))?;
+        Ok(attrs)
+    }
+
+    /// What [`Vault::head`] says of an object, and the attributes of the parts that `wanted` then names: above which
+    /// number, and how many. Both are of one version, whatever is written meanwhile.
+    ///
+    /// # Errors
+    /// As [`Vault::open`].
+    pub fn head_with_parts(
+        &self,
+        request: &OpenRequest<'_>,
+        wanted: impl Fn(&ObjectInfo) -> Option<(u32, usize)>,
+    ) -> Result<(ObjectInfo, Vec<(u32, NamedList)>), VaultError> {
         self.find(request, |found| {
             let opened = self.open_found(request, found)?;
-            self.part_attrs_of(found, &opened, request.principal, after, limit)
+            let attrs = match wanted(&opened.info) {
+                None => Vec::new(),
+                Some((after, limit)) => {
+                    self.part_attrs_of(found, &opened, request.principal, after, limit)?
+                }
+            };
+            Ok((opened.info, attrs))
         })
     }
 

@@ -28,12 +28,6 @@ const PAYLOADS: [&str; 6] = [
 /// Refuses digests that are none, and framed bodies of which nobody says how long they are.
 pub(super) fn refuse<B>(request: &Request<B>) -> Option<S3Error> {
     let headers = request.headers();
-    if *request.method() == Method::PUT
-        && !headers.contains_key("x-amz-copy-source")
-        && let Err(invalid) = BodyChecks::from_headers(headers)
-    {
-        return Some(invalid);
-    }
     let payload = header(headers, CONTENT_SHA256);
     let signed = header(headers, AUTHORIZATION.as_str()).is_some_and(|value| value.starts_with(V4));
     match payload {
@@ -53,6 +47,9 @@ pub(super) fn refuse<B>(request: &Request<B>) -> Option<S3Error> {
             S3ErrorCode::MissingContentLength,
             "You must provide the Content-Length HTTP header.",
         )),
+        _ if *request.method() == Method::PUT && !headers.contains_key("x-amz-copy-source") => {
+            BodyChecks::from_headers(headers).err()
+        }
         _ => None,
     }
 }
@@ -129,9 +126,11 @@ mod tests {
     }
 
     #[test]
-    fn an_md5_that_is_none_is_told_first() {
-        let headers = [("content-md5", "invalid"), ("authorization", V4)];
-        assert_eq!(refused(&headers).as_deref(), Some("InvalidDigest"));
+    fn an_md5_that_is_none_is_told_after_what_is_signed() {
+        let md5 = ("content-md5", "invalid");
+        assert_eq!(refused(&[md5]).as_deref(), Some("InvalidDigest"));
+        let signed = ("authorization", V4);
+        assert_eq!(refused(&[md5, signed]).as_deref(), Some("InvalidRequest"));
     }
 
     #[test]

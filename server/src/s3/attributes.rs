@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use s3s::dto::*;
-use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use strongroom::format::NamedList;
 use strongroom::vault::{ObjectInfo, OpenRequest};
 
@@ -13,7 +13,9 @@ use super::body::blocking;
 use super::checksums::{self, set_checksums};
 use super::errors::{error, invalid_argument};
 use super::facts::{Facts, strong};
+use super::multipart;
 use super::objects::object_etag;
+use super::part_sums;
 use super::sse::{self, customer_fields};
 use super::version;
 
@@ -42,12 +44,15 @@ pub(super) async fn get_object_attributes(
         };
         let resource = format!("{}/{}", input.bucket, input.key);
         let failed = |cause| version::failed(cause, &resource, which);
-        let sums = if wanted.parts {
-            vault.part_attrs(&request, after, limit).map_err(failed)?
-        } else {
-            Vec::new()
-        };
-        Ok::<_, S3Error>((vault.head(request).map_err(failed)?, sums))
+        vault
+            .head_with_parts(&request, |info| {
+                if wanted.checksum && part_sums::needs_parts(info) {
+                    Some((0, multipart::MOST_PARTS))
+                } else {
+                    wanted.parts.then_some((after, limit))
+                }
+            })
+            .map_err(failed)
     })
     .await??;
     principal.confirm(&info.facts)?;
@@ -68,17 +73,19 @@ pub(super) async fn get_object_attributes(
             facts.class.unwrap_or_else(|| "STANDARD".to_owned()),
         ));
     }
-    let stored = checksums::stored(&info.attrs);
-    if wanted.checksum && !stored.is_empty() {
+    let of_object = part_sums::of_object(&info, &sums);
+    if wanted.checksum && !of_object.values.is_empty() {
         let mut checksum = Checksum {
-            checksum_type: checksums::kind(&stored).map(ChecksumType::from_static),
+            checksum_type: of_object.kind.map(ChecksumType::from_static),
             ..Checksum::default()
         };
-        set_checksums!(checksum, &stored);
+        set_checksums!(checksum, &of_object.values);
         output.checksum = Some(checksum);
     }
     if wanted.parts && !info.parts.is_empty() {
-        output.object_parts = Some(parts(&info, &sums, after, limit));
+        // Without a checksum of its own choice, an upload's parts show none.
+        let sums = facts.sum.map_or(&[][..], |_| &sums[..]);
+        output.object_parts = Some(parts(&info, sums, after, limit));
     }
     Ok(S3Response::new(output))
 }

@@ -32,6 +32,8 @@ const ALGORITHMS: [&str; 10] = [
 const HEADER_PREFIX: &str = "x-amz-checksum-";
 /// Headers with that prefix that say something else.
 const NO_CHECKSUMS: [&str; 3] = ["algorithm", "mode", "type"];
+/// What an object has where the client names none, as in S3 since December 2024.
+pub(super) const DEFAULT: &str = "crc64nvme";
 
 /// Computes what a PUT needs in one pass and compares it with what the client announced.
 pub(super) struct BodyChecks {
@@ -152,6 +154,32 @@ impl BodyChecks {
     /// Asks for a checksum that the client need not send.
     pub(super) fn compute(&mut self, algorithm: &str) {
         enable(&mut self.hasher, algorithm);
+    }
+
+    /// Asks for the checksum that an object has where nobody asked for any.
+    pub(super) fn need_one(&mut self) {
+        if self.announced.is_empty() {
+            self.compute(DEFAULT);
+        }
+    }
+
+    /// A write that locks its object must say what it writes.
+    pub(super) fn required_by_locks(&self, headers: &HeaderMap) -> S3Result<()> {
+        let locks = headers
+            .keys()
+            .any(|name| name.as_str().starts_with("x-amz-object-lock-"));
+        if locks && self.content_md5.is_none() && self.announced.is_empty() {
+            return Err(error(
+                S3ErrorCode::InvalidRequest,
+                "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the client announced this one.
+    pub(super) fn announces(&self, algorithm: &str) -> bool {
+        self.announced.iter().any(|(known, _)| *known == algorithm)
     }
 
     /// An algorithm the client announced that is not `expected`.

@@ -273,10 +273,9 @@ impl Completion {
         let stat = self.stat(Which::Label(committed.version), committed.null)?;
         let mut output = self.output(&stat);
         output.version_id = version::of_write(committed.version, committed.null);
-        if let Some(sum) = &sum
-            && whole.is_some()
-        {
-            output.checksum_type = Some(ChecksumType::from_static(sum.kind.as_str()));
+        if whole.is_some() {
+            let kind = sum.map_or(part_sums::Kind::FullObject, |sum| sum.kind);
+            output.checksum_type = Some(ChecksumType::from_static(kind.as_str()));
         }
         set_checksums!(output, whole.as_slice());
         Ok((output, stat, self.bucket, self.key))
@@ -399,9 +398,9 @@ impl Completion {
                 ),
             ));
         }
-        let Some(sum) = sum else {
-            return Ok(None);
-        };
+        let default = UploadSum::default();
+        let asked = sum.is_some();
+        let sum = sum.unwrap_or(&default);
         let algorithm = checksums::known(&sum.algorithm)?;
         let parts: Vec<_> = parts
             .iter()
@@ -410,7 +409,11 @@ impl Completion {
         let Some(whole) = sum.of(&parts) else {
             return Ok(None);
         };
-        for (announced, value) in &self.sums {
+        for (announced, value) in self
+            .sums
+            .iter()
+            .filter(|(announced, _)| asked || *announced == algorithm)
+        {
             // A composite may be sent with the number of parts or without.
             let same =
                 *value == whole || whole.split_once('-').is_some_and(|(bare, _)| bare == value);

@@ -6,6 +6,7 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
+use strongroom::format::NamedList;
 use strongroom::keys::Mode;
 use strongroom::store::{Bucket, Precondition, Versioning, Which};
 use strongroom::vault::{
@@ -18,7 +19,7 @@ use super::access::Principal;
 use super::access::{self};
 use super::archive;
 use super::body::{Download, Upload, blocking};
-use super::checksums::{self, BodyChecks, Verified, set_checksums};
+use super::checksums::{BodyChecks, Verified, set_checksums};
 use super::conditions::{self, Current, ReadConditions};
 use super::documents::At;
 use super::encryption::{self, Reply, Resolved, set_encryption};
@@ -26,6 +27,7 @@ use super::errors::{error, from_vault, with_detail};
 use super::facts::{ContentHeaders, Facts, content_headers, etag, has_md5_etag, stat_etag, strong};
 use super::kms;
 use super::lifecycle::Dates;
+use super::part_sums::{Asked, Sums};
 use super::post::FromForm;
 use super::restore;
 use super::sharing;
@@ -78,6 +80,7 @@ pub(super) async fn put_object(
         if_none_match: input.if_none_match,
     };
     let checks = BodyChecks::from_headers(&headers)?;
+    checks.required_by_locks(&headers)?;
     let dates = Dates::of(state, &at).await?;
     let (write, upload) = Write::begin(state, &principal, target, encryption, checks).await?;
     let (upload, last) = upload.fill(input.body, expected, &write.resource).await?;
@@ -172,6 +175,7 @@ impl Write {
         if has_md5_etag(mode) {
             checks.need_md5();
         }
+        checks.need_one();
         let metrics = state.metrics.clone();
         let head = target.content.head()?;
         let facts = facts.encode();
@@ -287,6 +291,11 @@ pub(super) async fn get_object(
             if_modified_since: input.if_modified_since,
             if_unmodified_since: input.if_unmodified_since,
         },
+        sums: Asked::new(
+            input.checksum_mode.as_ref(),
+            input.range.as_ref(),
+            input.part_number,
+        ),
         range: input.range,
         part: input.part_number,
     };
@@ -294,14 +303,8 @@ pub(super) async fn get_object(
     let (found, reader) = read.open(state, &principal, &headers, customer).await?;
     let mut output = GetObjectOutput::default();
     describe!(state, output, found);
-    if input
-        .checksum_mode
-        .is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED)
-        && found.whole
-    {
-        set_checksums!(output, &found.checksums());
-        output.checksum_type = found.checksum_type();
-    }
+    set_checksums!(output, &found.sums.values);
+    output.checksum_type = found.sums.kind.map(ChecksumType::from_static);
     let download = Download::start(
         reader,
         found.start,
@@ -332,6 +335,11 @@ pub(super) async fn head_object(
             if_modified_since: input.if_modified_since,
             if_unmodified_since: input.if_unmodified_since,
         },
+        sums: Asked::new(
+            input.checksum_mode.as_ref(),
+            input.range.as_ref(),
+            input.part_number,
+        ),
         range: input.range,
         part: input.part_number,
     };
@@ -339,14 +347,8 @@ pub(super) async fn head_object(
     let found = read.head(state, &principal, &headers, customer).await?;
     let mut output = HeadObjectOutput::default();
     describe!(state, output, found);
-    if input
-        .checksum_mode
-        .is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED)
-        && found.whole
-    {
-        set_checksums!(output, &found.checksums());
-        output.checksum_type = found.checksum_type();
-    }
+    set_checksums!(output, &found.sums.values);
+    output.checksum_type = found.sums.kind.map(ChecksumType::from_static);
     let status = if found.whole {
         StatusCode::OK
     } else {
@@ -411,6 +413,7 @@ struct Read {
     conditions: ReadConditions,
     range: Option<Range>,
     part: Option<i32>,
+    sums: Asked,
 }
 
 /// What is known of an object, and the bytes of it that are wanted.
@@ -426,6 +429,7 @@ struct Found {
     whole: bool,
     /// Only where a part was asked for.
     parts_count: Option<i32>,
+    sums: Sums,
     resource: String,
 }
 
@@ -439,10 +443,17 @@ impl Read {
         customer: S3Result<Option<CustomerKey>>,
     ) -> S3Result<(Found, ObjectReader)> {
         let (at, customer_md5, source) = self.begin(principal, headers, customer)?;
-        let reader = open(state, source, principal).await?;
+        let mut reader = open(state, source, principal).await?;
         let info = reader.info().clone();
         principal.confirm(&info.facts)?;
-        let found = self.find(state, &at, customer_md5, info).await?;
+        let mut parts = Vec::new();
+        if let Some((after, limit)) = self.sums.parts(&info) {
+            let read = blocking(move || (reader.part_attrs(after, limit), reader)).await?;
+            reader = read.1;
+            let resource = format!("{}/{}", at.bucket.name, self.key);
+            parts = read.0.map_err(|cause| from_vault(cause, &resource))?;
+        }
+        let found = self.find(state, &at, customer_md5, info, &parts).await?;
         Ok((found, reader))
     }
 
@@ -455,9 +466,9 @@ impl Read {
         customer: S3Result<Option<CustomerKey>>,
     ) -> S3Result<Found> {
         let (at, customer_md5, source) = self.begin(principal, headers, customer)?;
-        let info = head(state, source, &principal.name).await?;
+        let (info, parts) = head(state, source, &principal.name, self.sums).await?;
         principal.confirm(&info.facts)?;
-        self.find(state, &at, customer_md5, info).await
+        self.find(state, &at, customer_md5, info, &parts).await
     }
 
     fn begin(
@@ -493,6 +504,7 @@ impl Read {
         at: &At,
         customer_md5: Option<String>,
         info: ObjectInfo,
+        parts: &[(u32, NamedList)],
     ) -> S3Result<Found> {
         let etag = object_etag(&info);
         self.conditions
@@ -526,6 +538,7 @@ impl Read {
             }
         };
         Ok(Found {
+            sums: self.sums.of(&info, parts),
             info,
             versioning: at.bucket.versioning,
             expiration,
@@ -563,14 +576,6 @@ impl Found {
     fn content_range(&self) -> Option<String> {
         (!self.whole && self.start < self.end)
             .then(|| format!("bytes {}-{}/{}", self.start, self.end - 1, self.info.length))
-    }
-
-    fn checksums(&self) -> Vec<(&'static str, String)> {
-        checksums::stored(&self.info.attrs)
-    }
-
-    fn checksum_type(&self) -> Option<ChecksumType> {
-        checksums::kind(&self.checksums()).map(ChecksumType::from_static)
     }
 }
 
@@ -629,23 +634,25 @@ pub(super) async fn open(
     Ok(reader)
 }
 
-/// What is known of an object, its data apart.
-pub(super) async fn head(
+/// What is known of an object, its data apart, and of its parts what the checksums need.
+async fn head(
     state: &Arc<AppState>,
     source: Source,
     principal: &str,
-) -> S3Result<ObjectInfo> {
+    sums: Asked,
+) -> S3Result<(ObjectInfo, Vec<(u32, NamedList)>)> {
     let vault = Arc::clone(&state.vault);
     let principal = principal.to_owned();
     blocking(move || {
-        let found = vault.head(OpenRequest {
+        let request = OpenRequest {
             bucket: (&source.bucket).into(),
             key: source.key.as_bytes(),
             version: source.which,
             customer: source.customer,
             instance: None,
             principal: &principal,
-        });
+        };
+        let found = vault.head_with_parts(&request, |info| sums.parts(info));
         let resource = format!("{}/{}", source.bucket.name, source.key);
         found.map_err(|cause| version::failed(cause, &resource, source.which))
     })

@@ -1,11 +1,16 @@
 //! How the checksums and entity tags of parts make those of the whole object.
 
-use s3s::S3ErrorCode;
-use s3s::S3Result;
+use s3s::dto::{ChecksumMode, Range};
+use s3s::{S3ErrorCode, S3Result};
 use serde::{Deserialize, Serialize};
+use strongroom::format::NamedList;
+use strongroom::keys::Mode;
+use strongroom::vault::ObjectInfo;
 
-use super::checksums::{digest, known};
+use super::checksums::{self, DEFAULT, digest, known};
 use super::errors::error;
+use super::facts::Facts;
+use super::multipart::MOST_PARTS;
 use super::sse::{base64_decode, base64_encode};
 
 /// The checksum an upload was created with.
@@ -32,6 +37,16 @@ impl Kind {
         match self {
             Self::Composite => "COMPOSITE",
             Self::FullObject => "FULL_OBJECT",
+        }
+    }
+}
+
+/// That of an upload for which none was asked.
+impl Default for UploadSum {
+    fn default() -> Self {
+        Self {
+            algorithm: DEFAULT.to_owned(),
+            kind: Kind::FullObject,
         }
     }
 }
@@ -101,6 +116,117 @@ impl UploadSum {
             }
         }
     }
+}
+
+/// Checksums to show, and what they are of.
+#[derive(Default)]
+pub(super) struct Sums {
+    /// (algorithm, base64)
+    pub(super) values: Vec<(&'static str, String)>,
+    pub(super) kind: Option<&'static str>,
+}
+
+/// Whose checksums a read asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Nobodys,
+    Objects,
+    /// Those of the part at this place, counted from 0.
+    Part(usize),
+}
+
+impl Asked {
+    /// A range of bytes has none.
+    pub(super) fn new(
+        mode: Option<&ChecksumMode>,
+        range: Option<&Range>,
+        part: Option<i32>,
+    ) -> Self {
+        let enabled = mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED);
+        match part.map(|number| usize::try_from(number.saturating_sub(1))) {
+            _ if !enabled || range.is_some() => Self::Nobodys,
+            None => Self::Objects,
+            Some(Ok(at)) => Self::Part(at),
+            Some(Err(_)) => Self::Nobodys,
+        }
+    }
+
+    /// The parts whose attributes are needed to answer: above which number, and how many.
+    pub(super) fn parts(self, info: &ObjectInfo) -> Option<(u32, usize)> {
+        match self {
+            Self::Nobodys => None,
+            Self::Objects => needs_parts(info).then_some((0, MOST_PARTS)),
+            Self::Part(at) => Some((info.parts.get(at)?.part.checked_sub(1)?, 1)),
+        }
+    }
+
+    /// The answer, from the attributes of those parts. What came in one PUT is one part.
+    pub(super) fn of(self, info: &ObjectInfo, parts: &[(u32, NamedList)]) -> Sums {
+        match self {
+            Self::Nobodys => Sums::default(),
+            Self::Part(at) if !info.parts.is_empty() => {
+                of_part(info, at, parts).unwrap_or_default()
+            }
+            Self::Part(_) | Self::Objects => of_object(info, parts),
+        }
+    }
+}
+
+/// Whether an object's checksum must be made of its parts': under a customer key nothing could be
+/// sealed when it was completed.
+pub(super) fn needs_parts(info: &ObjectInfo) -> bool {
+    info.mode == Mode::Customer && !info.parts.is_empty()
+}
+
+/// The checksums of an object; `parts` are the attributes of its parts, where they are needed.
+pub(super) fn of_object(info: &ObjectInfo, parts: &[(u32, NamedList)]) -> Sums {
+    let mut values = checksums::stored(&info.attrs);
+    if values.is_empty() && needs_parts(info) {
+        let sum = Facts::decode(&info.facts).sum.unwrap_or_default();
+        values.extend(combined(&sum, info, parts));
+    }
+    let kind = checksums::kind(&values);
+    Sums { values, kind }
+}
+
+/// Those of one part, if the object was uploaded with checksums of its client's choice.
+fn of_part(info: &ObjectInfo, at: usize, parts: &[(u32, NamedList)]) -> Option<Sums> {
+    let sum = Facts::decode(&info.facts).sum?;
+    let values = stored_of(parts, info.parts.get(at)?.part)?;
+    Some(Sums {
+        values,
+        kind: Some(sum.kind.as_str()),
+    })
+}
+
+/// Of the part of a number; parts are in order.
+fn stored_of(parts: &[(u32, NamedList)], number: u32) -> Option<Vec<(&'static str, String)>> {
+    let at = parts
+        .binary_search_by_key(&number, |(part, _)| *part)
+        .ok()?;
+    Some(checksums::stored(&parts.get(at)?.1))
+}
+
+fn combined(
+    sum: &UploadSum,
+    info: &ObjectInfo,
+    parts: &[(u32, NamedList)],
+) -> Option<(&'static str, String)> {
+    let algorithm = known(&sum.algorithm).ok()?;
+    let stored = info
+        .parts
+        .iter()
+        .map(|span| {
+            let sums = stored_of(parts, span.part)?;
+            let (_, value) = sums.into_iter().find(|(known, _)| *known == algorithm)?;
+            Some((span.length, value))
+        })
+        .collect::<Option<Vec<_>>>()?;
+    let stored: Vec<_> = stored
+        .iter()
+        .map(|(length, value)| (*length, Some(value.as_str())))
+        .collect();
+    Some((algorithm, sum.of(&stored)?))
 }
 
 /// What the entity tag of an object is made of: the MD5 of the MD5s of its parts.

@@ -244,10 +244,14 @@ pub(super) async fn list_parts(
         upload_id: Some(input.upload_id),
         ..ListPartsOutput::default()
     };
-    if let Some(sum) = UploadAttrs::decode(&upload.attrs).sum {
-        output.checksum_algorithm =
-            Some(ChecksumAlgorithm::from(sum.algorithm.to_ascii_uppercase()));
-        output.checksum_type = Some(ChecksumType::from_static(sum.kind.as_str()));
+    match UploadAttrs::decode(&upload.attrs).sum {
+        Some(sum) => {
+            output.checksum_algorithm =
+                Some(ChecksumAlgorithm::from(sum.algorithm.to_ascii_uppercase()));
+            output.checksum_type = Some(ChecksumType::from_static(sum.kind.as_str()));
+        }
+        // Kept for the object's, not asked for.
+        None => parts.iter_mut().for_each(StoredPart::hide_default_sum),
     }
     output.parts = Some(parts.into_iter().map(StoredPart::entry).collect());
     Ok(S3Response::new(output))
@@ -286,6 +290,10 @@ impl StoredPart {
             .iter()
             .find(|(known, _)| *known == algorithm)
             .map(|(_, sum)| sum.as_str())
+    }
+
+    fn hide_default_sum(&mut self) {
+        self.sums.retain(|(known, _)| *known != checksums::DEFAULT);
     }
 
     fn entry(self) -> Part {
@@ -331,6 +339,8 @@ struct PartWrite {
     resource: String,
     mode: Mode,
     encryption: Reply,
+    /// The default checksum is kept for the object's, and was not asked for.
+    hides_default_sum: bool,
 }
 
 /// A part that is kept, for its reply.
@@ -362,8 +372,10 @@ impl PartWrite {
             let (bucket, key) = (&target.bucket, target.key.as_bytes());
             let upload = vault.upload(bucket, key, target.upload).map_err(failed)?;
             state.kms.must_allow(upload.kms_root, &by, kms::WRITE)?;
-            if let Some(sum) = UploadAttrs::decode(&upload.attrs).sum {
-                expect_sum(&mut checks, &sum)?;
+            let sum = UploadAttrs::decode(&upload.attrs).sum;
+            match &sum {
+                Some(sum) => expect_sum(&mut checks, sum)?,
+                None => checks.compute(checksums::DEFAULT),
             }
             if has_md5_etag(upload.mode) {
                 checks.need_md5();
@@ -379,6 +391,7 @@ impl PartWrite {
                 })
                 .map_err(failed)?;
             let write = Self {
+                hides_default_sum: sum.is_none() && !checks.announces(checksums::DEFAULT),
                 mode: upload.mode,
                 encryption: Reply::of_mode(
                     &state,
@@ -415,10 +428,14 @@ impl PartWrite {
                 .stream
                 .commit(&verified.attributes(self.mode))
                 .map_err(failed)?;
+            let mut checksums = verified.checksums;
+            if self.hides_default_sum {
+                checksums.retain(|(known, _)| *known != checksums::DEFAULT);
+            }
             Ok(WrittenPart {
                 etag: part_etag(self.mode, verified.md5, &kept.salt),
                 modified_ms: kept.modified_ms,
-                checksums: verified.checksums,
+                checksums,
                 encryption: self.encryption,
             })
         })

@@ -17,6 +17,8 @@ ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
 def setUpModule():
     daemon = Daemon()
     unittest.addModuleCleanup(daemon.close)
+    # With days of two seconds, for what moves by itself.
+    daemon.configure(lambda text: text + "\n[lifecycle]\nday_seconds = 2\ninterval_seconds = 1\n")
     Archive.daemon = daemon
     Archive.s3 = daemon.client()
     Archive.s3.create_bucket(Bucket=Archive.bucket)
@@ -40,6 +42,32 @@ class Archive(contract.Contract):
                 return head
             self.assertLess(time.monotonic(), deadline, head.headers)
             time.sleep(0.1)
+
+    def test_4_6_10_a_transition_keeps_the_encryption(self):
+        bucket, key = "moved", self.key()
+        self.s3.create_bucket(Bucket=bucket)
+        whole = {"managed": {}, "customer": customer(key)}
+        for name, headers in whole.items():
+            self.assertEqual(self.call("PUT", f"/{bucket}/{name}", headers, b"test").status, 200)
+        before = {name: self.call("HEAD", f"/{bucket}/{name}", headers) for name, headers in whole.items()}
+        rule = {"ID": "r", "Status": "Enabled", "Filter": {"Prefix": ""}}
+        self.s3.put_bucket_lifecycle_configuration(
+            Bucket=bucket,
+            LifecycleConfiguration={"Rules": [rule | {"Transitions": [{"Days": 1, "StorageClass": "GLACIER_IR"}]}]},
+            TransitionDefaultMinimumObjectSize="varies_by_storage_class",
+        )
+        deadline = time.monotonic() + 60
+        for name, headers in whole.items():
+            while (after := self.call("HEAD", f"/{bucket}/{name}", headers)).headers.get(CLASS) != "GLACIER_IR":
+                self.assertLess(time.monotonic(), deadline, after.headers)
+                time.sleep(0.2)
+            self.shows(after, key if headers else "AES256")
+            for kept in ("etag", "last-modified", "content-length"):
+                self.assertEqual(after.headers[kept], before[name].headers[kept])
+            self.assertEqual(self.call("GET", f"/{bucket}/{name}", headers).body, b"test")
+        self.refused(
+            self.call("GET", f"/{bucket}/customer"), 400, "InvalidRequest", contract.STORED_ENCRYPTED
+        )
 
     def test_4_6_04_reading_what_is_archived(self):
         for name in ARCHIVES:

@@ -116,6 +116,9 @@ class Policies(contract.Contract):
     def test_4_5_08_a_multipart_upload_is_judged_when_it_is_created(self):
         self.put("source")
         self.deny({"StringNotEquals": {CONDITION: "AES256"}}, {"Null": {CONDITION: "true"}})
+        for headers in ({}, {SSE: "aws:kms"}):
+            refused = self.call("POST", self.path("k"), headers, query={"uploads": ""})
+            self.assertEqual((refused.status, refused.error()["Code"]), (403, "AccessDenied"))
         created = self.call("POST", self.path("k"), {SSE: "AES256"}, query={"uploads": ""})
         upload = re.search(rb"<UploadId>([^<]+)</UploadId>", created.body)[1].decode()
         part = self.call("PUT", self.path("k"), {}, b"test", {"partNumber": "1", "uploadId": upload})

@@ -284,9 +284,15 @@ class Fields(Form):
         s3.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
         until = "2099-01-01T00:00:00Z"
         fields = {"key": "k", "x-amz-object-lock-mode": "GOVERNANCE", "x-amz-object-lock-retain-until-date": until}
-        conditions = [{name: value} for name, value in fields.items()]
-        fields |= forms.sign_4(daemon, {"bucket": "locked"}, *conditions)
-        reply = forms.post(daemon, "locked", fields)
+        digest = {"Content-MD5": base64.b64encode(hashlib.md5(b"content").digest()).decode()}
+
+        def post(fields):
+            conditions = [{name: value} for name, value in fields.items()]
+            return forms.post(daemon, "locked", fields | forms.sign_4(daemon, {"bucket": "locked"}, *conditions))
+
+        # As with a PUT, what is locked must be what was meant.
+        self.refused(post(fields), 400, "InvalidRequest")
+        reply = post(fields | digest)
         self.assertEqual(reply.status, 204, reply.body)
         self.assertEqual(s3.head_object(Bucket="locked", Key="k")["ObjectLockMode"], "GOVERNANCE")
         self.assertIn("x-amz-version-id", reply.headers)
