@@ -13,7 +13,7 @@ export CARGO_SERVER_FLAGS STRONGROOM
 export PATH := $(CURDIR)/target/venv/bin:$(PATH)
 export NODE_PATH := $(CURDIR)/target/clients/node_modules
 
-.PHONY: help setup build serve test lint docs tests clients bench bench-peers bench-smoke constant-time constant-time-short fuzz big-file tour using crash two-of-three clean-dev
+.PHONY: help setup build serve test lint docs tests clients bench bench-peers bench-s3 bench-smoke constant-time constant-time-short fuzz big-file tour using crash two-of-three clean-dev
 
 help:
 	@echo "make serve         set up and serve S3 on $(ADDR), directory $(DIR)"
@@ -24,6 +24,7 @@ help:
 	@echo "make fuzz          five minutes of made-up segments (needs a nightly compiler)"
 	@echo "make big-file      20 GiB through seal and open, and the memory they take"
 	@echo "make bench-peers   measure beside other libraries and cp, and print the table of targets"
+	@echo "make bench-s3      measure the S3 face with encryption beside the same daemon with plain objects"
 	@echo "make tour          run the README's tour and compare what it prints"
 	@echo "make using         the same with docs/USING.md: every client, every mode"
 	@echo "make crash         kill and fail every system call of the write path, in full"
@@ -93,6 +94,10 @@ bench:
 
 bench-peers: build
 	cargo run --release --package bench-peers
+
+bench-s3: build
+	.ci/setup test
+	bench-peers/s3.py
 
 bench-smoke:
 	cargo bench --workspace --all-features $(CARGO_SERVER_FLAGS) --bench '*' -- --test
