@@ -10,8 +10,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::s3::Wire;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::header::{CONNECTION, EXPECT, HeaderValue};
-use http::{Request, Response, StatusCode};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -110,6 +110,7 @@ impl Front {
         });
         let customer_key = carries_customer_key(&request);
         let target = format!("{} {}", request.method(), request.uri().path());
+        let bodiless = request.method() == Method::HEAD;
         // A client that waits for leave to send its body sends nothing after an answer.
         let waits = request.headers().contains_key(EXPECT);
         let mut unread = None;
@@ -152,14 +153,17 @@ impl Front {
         if let Ok(id) = HeaderValue::from_str(&facts.id) {
             response.headers_mut().insert("x-amz-request-id", id);
         }
+        let length = response.headers().get(CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
         let ending = Ending {
             facts,
             target,
             connection,
             status: response.status(),
             started,
+            length: if bodiless { Some(0) } else { length },
             sent: 0,
-            complete: false,
+            ended: http_body::Body::is_end_stream(response.body()),
             metrics: self.metrics,
         };
         response.map(|inner| Reply { inner, ending })
@@ -206,7 +210,7 @@ impl http_body::Body for Reply {
             Poll::Ready(Some(Ok(frame))) => {
                 this.ending.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
             }
-            Poll::Ready(None) => this.ending.complete = true,
+            Poll::Ready(None) => this.ending.ended = true,
             Poll::Ready(Some(Err(_))) | Poll::Pending => {}
         }
         polled
@@ -229,8 +233,11 @@ struct Ending {
     connection: ConnInfo,
     status: StatusCode,
     started: Instant,
+    /// Of the reply, where its header tells it: who waits for no more does not ask for the end.
+    length: Option<u64>,
     sent: u64,
-    complete: bool,
+    /// The end was reached.
+    ended: bool,
     metrics: Metrics,
 }
 
@@ -251,6 +258,8 @@ impl Drop for Ending {
             status = self.status.as_u16(),
             received,
             sent = self.sent,
+            // False: the client left, or the reply failed behind its header.
+            whole = self.ended || self.length == Some(self.sent),
             ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             "request"
         );

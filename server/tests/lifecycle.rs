@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -451,4 +451,34 @@ fn keys_status_shows_the_master_key_in_text_and_json() {
     let status: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!(status["versions"][0]["sound"], true, "{said}");
     assert_eq!(status["token"]["software"], true, "{said}");
+}
+
+#[test]
+fn the_log_tells_which_replies_went_out_whole() {
+    let daemon = Daemon::start();
+    let body = vec![7; 32 << 20];
+    daemon.request("PUT", "/bucket", &[], b"");
+    daemon.request("PUT", "/bucket/key", &[], &body);
+    assert_eq!(daemon.request("GET", "/bucket/key", &[], b"").body, body);
+    daemon.request("GET", "/bucket/none", &[], b"");
+    let mut head = daemon.connect();
+    head.send(&daemon.signed("HEAD", "/bucket/key", &[]), b"");
+    let mut leaves = daemon.connect();
+    leaves.send(&daemon.signed("GET", "/bucket/key", &[]), b"");
+    leaves.stream.read_exact(&mut [0; 1000]).unwrap();
+    drop(leaves);
+    let lines = |what: &str| -> Vec<bool> {
+        let log = daemon.log();
+        let lines = log.lines().filter(|line| line.contains(what));
+        lines.map(|line| line.contains("whole=true")).collect()
+    };
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while lines("GET /bucket/key").len() < 2 || lines("HEAD /bucket/key").is_empty() {
+        assert!(std::time::Instant::now() < deadline, "{}", daemon.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(lines("GET /bucket/key"), [true, false]);
+    assert_eq!(lines("GET /bucket/none"), [true]);
+    assert_eq!(lines("PUT /bucket"), [true, true]);
+    assert_eq!(lines("HEAD /bucket/key"), [true]);
 }
