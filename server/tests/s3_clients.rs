@@ -84,6 +84,11 @@ fn access_is_what_policies_acls_and_owners_say() {
 }
 
 #[test]
+fn presigned_urls_do_what_their_signer_said() {
+    run("test_presigned");
+}
+
+#[test]
 fn bodies_are_what_their_headers_announce() {
     run("test_announced");
 }

@@ -13,6 +13,7 @@ use super::body::blocking;
 use super::checksums::{self, set_checksums};
 use super::errors::{error, invalid_argument};
 use super::facts::{Facts, strong};
+use super::kms;
 use super::multipart;
 use super::objects::object_etag;
 use super::part_sums;
@@ -56,6 +57,7 @@ pub(super) async fn get_object_attributes(
     })
     .await??;
     principal.confirm(&info.facts)?;
+    state.kms.must_allow(info.kms_root, &principal, kms::READ)?;
     let facts = Facts::decode(&info.facts);
     let mut output = GetObjectAttributesOutput {
         last_modified: Some(Facts::timestamp(info.modified_ms)),

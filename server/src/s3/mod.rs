@@ -33,6 +33,8 @@ mod objects;
 mod part_sums;
 mod parts;
 mod post;
+mod presigned;
+mod query;
 mod restore;
 mod retention;
 mod rules;
@@ -55,7 +57,7 @@ mod write_facts;
 
 use std::sync::Arc;
 
-use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::config::S3Config;
 use s3s::dto::*;
 use s3s::host::{DomainError, SingleDomain};
 use s3s::service::S3ServiceBuilder;
@@ -108,8 +110,9 @@ pub(crate) fn service(state: Arc<AppState>) -> Result<Wire, DomainError> {
     config.unsigned_amz_header_allowlist =
         vec![signing::AMZ_DATE.to_owned(), announced::TRAILER.to_owned()];
     config.enable_sig_v2 = state.settings.compat == Compat::Ceph;
-    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    Ok(Wire::new(builder.build(), state))
+    let config = Arc::new(presigned::Configured(Arc::new(config)));
+    builder.set_config(Arc::clone(&config) as _);
+    Ok(Wire::new(builder.build(), config, state))
 }
 
 /// The operations; what is not here answers NotImplemented.

@@ -466,7 +466,7 @@ impl Read {
         customer: S3Result<Option<CustomerKey>>,
     ) -> S3Result<Found> {
         let (at, customer_md5, source) = self.begin(principal, headers, customer)?;
-        let (info, parts) = head(state, source, &principal.name, self.sums).await?;
+        let (info, parts) = head(state, source, principal, self.sums).await?;
         principal.confirm(&info.facts)?;
         self.find(state, &at, customer_md5, info, &parts).await
     }
@@ -638,12 +638,12 @@ pub(super) async fn open(
 async fn head(
     state: &Arc<AppState>,
     source: Source,
-    principal: &str,
+    by: &Principal,
     sums: Asked,
 ) -> S3Result<(ObjectInfo, Vec<(u32, NamedList)>)> {
     let vault = Arc::clone(&state.vault);
-    let principal = principal.to_owned();
-    blocking(move || {
+    let principal = by.name.to_string();
+    let found = blocking(move || {
         let request = OpenRequest {
             bucket: (&source.bucket).into(),
             key: source.key.as_bytes(),
@@ -656,7 +656,9 @@ async fn head(
         let resource = format!("{}/{}", source.bucket.name, source.key);
         found.map_err(|cause| version::failed(cause, &resource, source.which))
     })
-    .await?
+    .await??;
+    state.kms.must_allow(found.0.kms_root, by, kms::READ)?;
+    Ok(found)
 }
 
 /// The ETag of an opened object.

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use s3s::dto::*;
 use s3s::{S3Error, S3Request, S3Response, S3Result};
 use strongroom::store::{Bucket, Versioning};
-use strongroom::vault::Stat;
 
 use super::AppState;
-use super::access;
+use super::access::{self, Principal};
 use super::amend::amend;
 use super::body::blocking;
 use super::documents::{At, Document};
@@ -78,7 +77,8 @@ pub(super) async fn put_object_retention(
     state: &Arc<AppState>,
     request: S3Request<PutObjectRetentionInput>,
 ) -> S3Result<S3Response<PutObjectRetentionOutput>> {
-    let at = access::at(&request)?;
+    let principal = access::principal(&request)?;
+    let at = principal.at()?;
     let bucket = Arc::clone(&at.bucket);
     let input = request.input;
     let which = version::which(input.version_id.as_deref())?;
@@ -97,6 +97,7 @@ pub(super) async fn put_object_retention(
     let vault = Arc::clone(&state.vault);
     blocking(move || {
         amend(&vault, &bucket, &input.key, which, |facts| {
+            principal.confirm_facts(facts)?;
             lock::may_change(facts, new, now, bypass)?;
             facts.retention = new;
             Ok(())
@@ -110,12 +111,10 @@ pub(super) async fn get_object_retention(
     state: &Arc<AppState>,
     request: S3Request<GetObjectRetentionInput>,
 ) -> S3Result<S3Response<GetObjectRetentionOutput>> {
-    let at = access::at(&request)?;
-    let bucket = Arc::clone(&at.bucket);
+    let principal = access::principal(&request)?;
     let input = request.input;
-    must_have_lock(state, &at).await?;
-    let stat = stat(state, bucket, input.key, input.version_id).await?;
-    let retention = Facts::read(&stat.facts)?.retention.ok_or_else(not_locked)?;
+    let facts = facts(state, &principal, input.key, input.version_id).await?;
+    let retention = facts.retention.ok_or_else(not_locked)?;
     Ok(S3Response::new(GetObjectRetentionOutput {
         retention: Some(ObjectLockRetention {
             mode: Some(ObjectLockRetentionMode::from_static(
@@ -130,7 +129,8 @@ pub(super) async fn put_object_legal_hold(
     state: &Arc<AppState>,
     request: S3Request<PutObjectLegalHoldInput>,
 ) -> S3Result<S3Response<PutObjectLegalHoldOutput>> {
-    let at = access::at(&request)?;
+    let principal = access::principal(&request)?;
+    let at = principal.at()?;
     let bucket = Arc::clone(&at.bucket);
     let input = request.input;
     let which = version::which(input.version_id.as_deref())?;
@@ -142,6 +142,7 @@ pub(super) async fn put_object_legal_hold(
     let vault = Arc::clone(&state.vault);
     blocking(move || {
         amend(&vault, &bucket, &input.key, which, |facts| {
+            principal.confirm_facts(facts)?;
             facts.legal_hold = Some(hold);
             Ok(())
         })
@@ -154,14 +155,10 @@ pub(super) async fn get_object_legal_hold(
     state: &Arc<AppState>,
     request: S3Request<GetObjectLegalHoldInput>,
 ) -> S3Result<S3Response<GetObjectLegalHoldOutput>> {
-    let at = access::at(&request)?;
-    let bucket = Arc::clone(&at.bucket);
+    let principal = access::principal(&request)?;
     let input = request.input;
-    must_have_lock(state, &at).await?;
-    let stat = stat(state, bucket, input.key, input.version_id).await?;
-    let hold = Facts::read(&stat.facts)?
-        .legal_hold
-        .ok_or_else(not_locked)?;
+    let facts = facts(state, &principal, input.key, input.version_id).await?;
+    let hold = facts.legal_hold.ok_or_else(not_locked)?;
     Ok(S3Response::new(GetObjectLegalHoldOutput {
         legal_hold: Some(ObjectLockLegalHold {
             status: Some(lock::hold_status(hold)),
@@ -169,20 +166,25 @@ pub(super) async fn get_object_legal_hold(
     }))
 }
 
-async fn stat(
+/// What is known of an object in a bucket that has a lock.
+async fn facts(
     state: &Arc<AppState>,
-    bucket: Arc<Bucket>,
+    principal: &Principal,
     key: String,
     version: Option<String>,
-) -> S3Result<Stat> {
+) -> S3Result<Facts> {
+    must_have_lock(state, &principal.at()?).await?;
     let which = version::which(version.as_deref())?;
-    let vault = Arc::clone(&state.vault);
-    blocking(move || {
+    let (vault, bucket) = (Arc::clone(&state.vault), principal.bucket()?);
+    let stat = blocking(move || {
         vault
             .stat(&bucket, key.as_bytes(), which)
             .map_err(|cause| version::failed(cause, &format!("{}/{key}", bucket.name), which))
     })
-    .await?
+    .await??;
+    let facts = Facts::read(&stat.facts)?;
+    principal.confirm_facts(&facts)?;
+    Ok(facts)
 }
 
 async fn must_have_lock(state: &Arc<AppState>, at: &At) -> S3Result<()> {

@@ -17,8 +17,11 @@ pub(super) const AMZ_DATE: &str = "x-amz-date";
 const SKEW: Duration = Duration::minutes(15);
 /// Longest validity of a presigned URL, in seconds.
 const WEEK: i128 = 604_800;
-const V2: &str = "AWS ";
-/// Signature Version 4, as requests and forms call it.
+/// Signature Version 2, as policies call it.
+pub(super) const V2: &str = "AWS";
+/// How a header of it begins.
+const V2_OF_HEADER: &str = "AWS ";
+/// Signature Version 4, as requests, forms and policies call it.
 pub(super) const V4: &str = "AWS4-HMAC-SHA256";
 
 /// Refuses what cannot be a signature, whatever it signs.
@@ -34,7 +37,7 @@ pub(super) fn refuse(headers: &HeaderMap, uri: &Uri, compat: Compat) -> Option<S
     let malformed = |message: &str| Some(invalid_argument("Authorization", authorization, message));
     if authorization.is_empty() {
         Some(error(S3ErrorCode::AccessDenied, "Access Denied"))
-    } else if let Some(keys) = authorization.strip_prefix(V2) {
+    } else if let Some(keys) = authorization.strip_prefix(V2_OF_HEADER) {
         if !keys.contains(':') {
             return malformed(
                 "AWS authorization header is invalid.  Expected AwsAccessKeyId:signature",

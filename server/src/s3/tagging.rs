@@ -6,11 +6,10 @@ use std::sync::Arc;
 use http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
-use strongroom::store::Bucket;
 use strongroom::vault::Stat;
 
 use super::AppState;
-use super::access;
+use super::access::{self, Principal};
 use super::amend::amend;
 use super::body::blocking;
 use super::errors::invalid_argument;
@@ -22,10 +21,11 @@ pub(super) async fn put_object_tagging(
     state: &Arc<AppState>,
     request: S3Request<PutObjectTaggingInput>,
 ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
-    let bucket = access::bucket(&request)?;
+    let principal = access::principal(&request)?;
+    let bucket = principal.bucket()?;
     let input = request.input;
     let tags = Tags::new(input.tagging.tag_set, MOST_OBJECT_TAGS)?;
-    let stat = replace(state, &bucket, input.key, input.version_id, tags).await?;
+    let stat = replace(state, principal, input.key, input.version_id, tags).await?;
     Ok(S3Response::new(PutObjectTaggingOutput {
         version_id: version::of_read(bucket.versioning, stat.version, stat.null),
     }))
@@ -35,10 +35,11 @@ pub(super) async fn delete_object_tagging(
     state: &Arc<AppState>,
     request: S3Request<DeleteObjectTaggingInput>,
 ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
-    let bucket = access::bucket(&request)?;
+    let principal = access::principal(&request)?;
+    let bucket = principal.bucket()?;
     let input = request.input;
     let none = Tags::default();
-    let stat = replace(state, &bucket, input.key, input.version_id, none).await?;
+    let stat = replace(state, principal, input.key, input.version_id, none).await?;
     Ok(S3Response::with_status(
         DeleteObjectTaggingOutput {
             version_id: version::of_read(bucket.versioning, stat.version, stat.null),
@@ -51,7 +52,8 @@ pub(super) async fn get_object_tagging(
     state: &Arc<AppState>,
     request: S3Request<GetObjectTaggingInput>,
 ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
-    let bucket = access::bucket(&request)?;
+    let principal = access::principal(&request)?;
+    let bucket = principal.bucket()?;
     let input = request.input;
     let which = version::which(input.version_id.as_deref())?;
     let (vault, of) = (Arc::clone(&state.vault), Arc::clone(&bucket));
@@ -63,23 +65,26 @@ pub(super) async fn get_object_tagging(
             })
     })
     .await??;
+    let facts = Facts::read(&stat.facts)?;
+    principal.confirm_facts(&facts)?;
     Ok(S3Response::new(GetObjectTaggingOutput {
-        tag_set: Facts::read(&stat.facts)?.tags.to_set(),
+        tag_set: facts.tags.to_set(),
         version_id: version::of_read(bucket.versioning, stat.version, stat.null),
     }))
 }
 
 async fn replace(
     state: &Arc<AppState>,
-    bucket: &Bucket,
+    principal: Principal,
     key: String,
     version: Option<String>,
     tags: Tags,
 ) -> S3Result<Stat> {
     let which = version::which(version.as_deref())?;
-    let (vault, bucket) = (Arc::clone(&state.vault), bucket.clone());
+    let (vault, bucket) = (Arc::clone(&state.vault), principal.bucket()?);
     blocking(move || {
         amend(&vault, &bucket, &key, which, |facts| {
+            principal.confirm_facts(facts)?;
             facts.tags = tags.clone();
             Ok(())
         })

@@ -11,8 +11,9 @@ use s3s::{Body, HttpError, S3Error, S3ErrorCode, S3Response};
 
 use super::errors::{DETAIL, MALFORMED_XML, error, escape};
 use super::objects::Unmeasured;
+use super::presigned::{Configured, SignedByQuery};
 use super::unframe::unframed;
-use super::{AppState, announced, cors, digest, post, signing, sse};
+use super::{AppState, announced, cors, digest, post, presigned, signing, sse};
 use crate::listener::ConnInfo;
 use crate::service::Facts;
 
@@ -28,6 +29,7 @@ const SCHEMA: &str = " xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"";
 #[derive(Clone)]
 pub(crate) struct Wire {
     inner: S3Service,
+    config: Arc<Configured>,
     state: Arc<AppState>,
 }
 
@@ -42,8 +44,12 @@ pub(super) fn with_status<T>(mut response: S3Response<T>) -> S3Response<T> {
 }
 
 impl Wire {
-    pub(super) fn new(inner: S3Service, state: Arc<AppState>) -> Self {
-        Self { inner, state }
+    pub(super) fn new(inner: S3Service, config: Arc<Configured>, state: Arc<AppState>) -> Self {
+        Self {
+            inner,
+            config,
+            state,
+        }
     }
 
     /// Answers one request.
@@ -73,31 +79,40 @@ impl Wire {
         let origin = sse::header(request.headers(), ORIGIN.as_str()).map(str::to_owned);
         let judged = cors::judged_method(&method, request.headers());
         let is_form = post::is_form(&request);
-        let refusal = refuse(tls, request.headers(), request.uri()).or_else(|| {
-            let compat = self.state.settings.compat;
-            signing::refuse(request.headers(), request.uri(), compat)
-        });
-        let request = match refusal {
+        let compat = self.state.settings.compat;
+        let signed = match refuse(tls, request.headers(), request.uri()) {
             Some(refusal) => Err(refusal),
-            None if method == Method::HEAD && target.bucket.is_none() => Err(error(
-                S3ErrorCode::MethodNotAllowed,
-                "The specified method is not allowed against this resource.",
-            )),
-            None if is_form => Ok(request),
-            None => match announced::refuse(&request) {
-                Some(refusal) => Err(refusal),
-                None => unframed(request),
-            },
+            None => presigned::taken(&mut request, compat),
         };
+        let request = signed.and_then(|signed| {
+            if let Some(refusal) = signing::refuse(request.headers(), request.uri(), compat) {
+                return Err(refusal);
+            }
+            if method == Method::HEAD && target.bucket.is_none() {
+                return Err(error(
+                    S3ErrorCode::MethodNotAllowed,
+                    "The specified method is not allowed against this resource.",
+                ));
+            }
+            if is_form {
+                return Ok((request, signed));
+            }
+            match announced::refuse(&request) {
+                Some(refusal) => Err(refusal),
+                None => Ok((unframed(request)?, signed)),
+            }
+        });
         let mut response = match request {
-            Ok(request) if is_form => {
+            Ok((request, _)) if is_form => {
                 let bucket = target.bucket.as_deref().filter(|_| !target.is_object);
                 post::answered(&self.state, &self.inner, bucket, request).await?
             }
-            Ok(request) if method == Method::OPTIONS => self.preflight(&target, request).await?,
-            Ok(mut request) => {
+            Ok((request, _)) if method == Method::OPTIONS => {
+                self.preflight(&target, request).await?
+            }
+            Ok((mut request, signed)) => {
                 announced::complete(request.headers_mut());
-                self.compared(request).await?
+                self.compared(request, signed).await?
             }
             Err(refusal) => worded(refusal)?,
         };
@@ -127,11 +142,16 @@ impl Wire {
     }
 
     /// Passes the request on; a body that is not what its digests announce is the answer.
-    async fn compared(&self, request: Request<Body>) -> Result<Response<Body>, HttpError> {
+    async fn compared(
+        &self,
+        request: Request<Body>,
+        signed: SignedByQuery,
+    ) -> Result<Response<Body>, HttpError> {
         let (parts, body) = request.into_parts();
         match digest::compared(&parts.method, &parts.uri, &parts.headers, body) {
             Ok((body, refused)) => {
-                let answer = self.inner.call(Request::from_parts(parts, body)).await?;
+                let call = self.inner.call(Request::from_parts(parts, body));
+                let answer = self.config.signed(signed, call).await?;
                 match refused.and_then(|refused| refused.take()) {
                     Some(refusal) => worded(refusal),
                     None => Ok(answer),

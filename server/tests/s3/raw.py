@@ -45,10 +45,11 @@ def request(daemon, method, path, headers=None, body=b"", query=None, sign=True,
     return send(daemon, method, url, dict(signed.headers.items()), body if sent is None else sent)
 
 
-def presign(daemon, method, path, headers=None, seconds=60):
-    request = AWSRequest(
-        method=method, url=daemon.env["AWS_ENDPOINT_URL"] + urllib.parse.quote(path), headers=dict(headers or {})
-    )
+def presign(daemon, method, path, headers=None, seconds=60, query=None):
+    url = daemon.env["AWS_ENDPOINT_URL"] + urllib.parse.quote(path)
+    if query:
+        url += "?" + urllib.parse.urlencode(query, quote_via=urllib.parse.quote)
+    request = AWSRequest(method=method, url=url, headers=dict(headers or {}))
     S3SigV4QueryAuth(_credentials(daemon), "s3", daemon.env["AWS_REGION"], expires=seconds).add_auth(request)
     return request.url
 

@@ -374,18 +374,6 @@ class Policies(Case):
         self.refused(self.put, "root/a", alt)
         self.refused(self.put, "/a", nobody)
 
-    def test_presigned_requests_by_their_age_and_kind(self):
-        self.put("a")
-        self.policy(self.statement("Deny", "s3:GetObject", condition={"StringNotEquals": {"s3:authType": "REST-HEADER"}}))
-        url = raw.presign(daemon, "GET", f"/{self.bucket}/a")
-        self.assertEqual(raw.send(daemon, "GET", url, {}).status, 403)
-        self.get("a")
-        self.policy(self.statement("Deny", "s3:GetObject", condition={"NumericGreaterThan": {"s3:signatureAge": "1500"}}))
-        url = raw.presign(daemon, "GET", f"/{self.bucket}/a")
-        self.assertEqual(raw.send(daemon, "GET", url, {}).status, 200)
-        time.sleep(3)
-        self.assertEqual(raw.send(daemon, "GET", url, {}).status, 403)
-
     def test_copies_need_both_ends(self):
         theirs = self.bucket + "-theirs"
         alt.create_bucket(Bucket=theirs)

@@ -210,7 +210,11 @@ class States(Case):
                 message = self.refused(403, "AccessDenied", call, **more)
                 self.assertRegex(message, f"^User: arn:aws:iam::[0-9]{{12}}:root is not authorized to perform: {action} ")
                 self.assertIn(f" on resource: {arn} because ", message)
-            other.head_object(**which)
+            attributes = {"ObjectAttributes": ["ObjectSize"]}
+            self.refused(403, "AccessDenied", other.get_object_attributes, **which, **attributes)
+            self.refused(403, "403", other.head_object, **which)
+            s3.head_object(**which)
+            s3.get_object_attributes(**which, **attributes)
             self.assertEqual(s3.get_object(**which)["Body"].read(), b"x")
             both = f'{enabled}\nusers = ["root", "alt"]'
             self.configure(changed, both)

@@ -3,11 +3,15 @@
 
 use std::net::IpAddr;
 
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Uri};
 use time::OffsetDateTime;
 
 use crate::listener::ConnInfo;
 use crate::s3::acl::{CANNED, GRANTS};
+use crate::s3::presigned;
+use crate::s3::query::pairs;
+use crate::s3::signing::{V2, V4};
 
 /// What a request says of itself.
 #[derive(Clone, Debug)]
@@ -25,8 +29,17 @@ pub(super) struct Asks {
     pub(super) body: Said,
     /// Who may write by a bucket's ACL may tag what it writes, as with Ceph's gateway.
     pub(super) writers_tag: bool,
-    /// The version of the signature on the policy of a form.
-    pub(super) form_signature: Option<&'static str>,
+    /// `None` where nobody signed.
+    pub(super) signature: Option<Signature>,
+}
+
+/// Where a signature stands, and which it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Signature {
+    /// As the condition key `s3:authType` names it.
+    pub(super) place: &'static str,
+    /// As `s3:signatureversion` names it.
+    pub(super) version: &'static str,
 }
 
 /// What the bodies of some operations say to condition keys.
@@ -47,18 +60,17 @@ impl Asks {
         connection: Option<ConnInfo>,
         region: &str,
     ) -> Asks {
-        let query = uri.query().unwrap_or_default();
         Asks {
             operation: operation.to_owned(),
             headers: headers.clone(),
-            query: pairs(query),
+            query: pairs(uri.query().unwrap_or_default()),
             peer: connection.map(|connection| connection.peer.ip().to_canonical()),
             tls: connection.and_then(|connection| connection.tls_version),
             now: OffsetDateTime::now_utc(),
             region: region.to_owned(),
             body: Said::default(),
             writers_tag: false,
-            form_signature: None,
+            signature: Signature::of(headers, uri),
         }
     }
 
@@ -77,6 +89,26 @@ impl Asks {
             }
         });
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// When it was signed. Beside a signature in the query a header of the time is not signed, and
+    /// says nothing.
+    pub(super) fn signed_at(&self) -> Option<&str> {
+        match self.signature?.place {
+            QUERY => self.parameter("X-Amz-Date"),
+            _ => self.header("x-amz-date"),
+        }
+    }
+
+    /// What the signature says of the body; one in the query leaves it to who sends it.
+    pub(super) fn payload(&self) -> Option<&str> {
+        match self.signature {
+            Some(Signature {
+                place: QUERY,
+                version: V4,
+            }) => Some("UNSIGNED-PAYLOAD"),
+            _ => self.header("x-amz-content-sha256"),
+        }
     }
 
     pub(super) fn version(&self) -> Option<&str> {
@@ -132,6 +164,34 @@ impl Asks {
     }
 }
 
+impl Signature {
+    /// That of the headers or of the address; one in both is refused before it comes here.
+    fn of(headers: &HeaderMap, uri: &Uri) -> Option<Signature> {
+        if let Some(version) = presigned::version(uri) {
+            let place = QUERY;
+            return Some(Signature { place, version });
+        }
+        let header = headers.get(AUTHORIZATION)?.as_bytes();
+        Some(Signature {
+            place: "REST-HEADER",
+            version: if header.starts_with(V4.as_bytes()) {
+                V4
+            } else {
+                V2
+            },
+        })
+    }
+
+    /// That of a form.
+    pub(super) fn of_form(version: &'static str) -> Signature {
+        let place = "POST";
+        Signature { place, version }
+    }
+}
+
+/// The signature stands in the query.
+const QUERY: &str = "REST-QUERY-STRING";
+
 pub(super) const BUCKET_OWNER: &str = "x-amz-expected-bucket-owner";
 pub(super) const SOURCE_OWNER: &str = "x-amz-source-expected-bucket-owner";
 
@@ -144,47 +204,6 @@ const OVERRIDES: [&str; 6] = [
     "response-content-type",
     "response-expires",
 ];
-
-/// `a=b&c=d`, URL-coded.
-fn pairs(text: &str) -> Vec<(String, String)> {
-    let pairs = text.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decoded(name, true), decoded(value, true))
-        })
-        .collect()
-}
-
-/// URL decoding. What is no code stands for itself, and what is no UTF-8 for a replacement: the
-/// protocol crate refuses such a request later.
-pub(super) fn decoded(text: &str, plus_is_space: bool) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let code = after.get(..2).filter(|_| first == b'%').and_then(|digits| {
-            let digits = std::str::from_utf8(digits).ok()?;
-            u8::from_str_radix(digits, 16)
-                .ok()
-                .filter(|_| !digits.starts_with('+'))
-        });
-        match code {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(if first == b'+' && plus_is_space {
-                    b' '
-                } else {
-                    first
-                });
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
 
 #[cfg(test)]
 mod tests {
@@ -202,7 +221,5 @@ mod tests {
                 ("d".to_owned(), String::new())
             ]
         );
-        assert_eq!(decoded("%", false), "%");
-        assert_eq!(decoded("%+1%zz+%41", false), "%+1%zz+A");
     }
 }

@@ -6,9 +6,10 @@ use time::format_description::well_known::{Iso8601, Rfc3339};
 use time::{OffsetDateTime, PrimitiveDateTime};
 
 use super::Principal;
-use super::asks::{Asks, decoded};
+use super::asks::Asks;
 use super::decide::Seen;
 use crate::policy::{Caller, Context, Key, Values};
+use crate::s3::query::decoded;
 use crate::users::Account;
 
 /// One question about one resource, to policies.
@@ -23,8 +24,8 @@ pub(super) struct RequestContext<'a> {
     pub(super) version: Option<&'a str>,
     /// It is the source of a copy: read, whatever the headers ask to write.
     pub(super) source: bool,
-    /// Set when a condition asked for the object and it had not been looked at.
-    pub(super) wanted: Cell<bool>,
+    /// Set when a condition asked for the object.
+    pub(super) looked: Cell<bool>,
 }
 
 impl Context for RequestContext<'_> {
@@ -67,10 +68,7 @@ impl Context for RequestContext<'_> {
             Key::MetadataDirective => header("x-amz-metadata-directive"),
             Key::StorageClass => header("x-amz-storage-class"),
             Key::Sse | Key::SseKeyId | Key::SseCustomerAlgorithm => self.of_encryption(key),
-            Key::ContentSha256 => Values::of(
-                asks.header("x-amz-content-sha256")
-                    .or_else(|| asks.parameter("X-Amz-Content-Sha256")),
-            ),
+            Key::ContentSha256 => Values::of(asks.payload()),
             Key::WebsiteRedirect => header("x-amz-website-redirect-location"),
             Key::ObjectOwnership => header("x-amz-object-ownership"),
             Key::ObjectLockMode => self.of_lock("x-amz-object-lock-mode", &asks.body.lock_mode),
@@ -102,27 +100,15 @@ impl Context for RequestContext<'_> {
                     .map(|(name, _)| name)
                     .collect(),
             ),
-            Key::ExistingObjectTag(wanted) => match self.seen {
-                Seen::There(facts) => Values::of(facts.tag(wanted)),
-                Seen::Missing => Values::ABSENT,
-                Seen::NotYet => {
-                    self.wanted.set(true);
-                    Values::ABSENT
+            Key::ExistingObjectTag(wanted) => {
+                self.looked.set(true);
+                match self.seen {
+                    Seen::There(facts) => Values::of(facts.tag(wanted)),
+                    Seen::Missing | Seen::NotYet => Values::ABSENT,
                 }
-            },
-            Key::SignatureVersion => {
-                let version = asks.form_signature.unwrap_or("AWS4-HMAC-SHA256");
-                Values::of(self.signed().then_some(version))
             }
-            Key::AuthType => Values::of(self.signed().then(|| {
-                if asks.operation == "PostObject" {
-                    "POST"
-                } else if asks.headers.contains_key(http::header::AUTHORIZATION) {
-                    "REST-HEADER"
-                } else {
-                    "REST-QUERY-STRING"
-                }
-            })),
+            Key::SignatureVersion => Values::of(asks.signature.map(|signature| signature.version)),
+            Key::AuthType => Values::of(asks.signature.map(|signature| signature.place)),
             Key::SignatureAge => Values::of(self.signature_age().map(|age| age.to_string())),
             Key::Elsewhere => Values::ABSENT,
         }
@@ -193,17 +179,8 @@ impl RequestContext<'_> {
         }
     }
 
-    fn signed(&self) -> bool {
-        matches!(self.principal.caller(), Caller::User(_))
-    }
-
     fn signature_age(&self) -> Option<i128> {
-        let signed = self
-            .asks
-            .header("x-amz-date")
-            .or_else(|| self.asks.parameter("X-Amz-Date"))
-            .filter(|_| self.signed())?;
-        let signed = PrimitiveDateTime::parse(signed, &Iso8601::PARSING).ok()?;
+        let signed = PrimitiveDateTime::parse(self.asks.signed_at()?, &Iso8601::PARSING).ok()?;
         let age = self.asks.now - signed.assume_utc();
         Some(age.whole_milliseconds().max(0))
     }

@@ -53,7 +53,7 @@ pub(super) enum Outcome {
     AllowedByBucketAcl,
     /// Allowed by what is known of the object, or by there being none: to be asked again of the
     /// instance that is opened.
-    AllowedByObject(String, Permission),
+    AllowedByObject(String),
     Denied(String),
     /// Look at the object and ask again.
     ObjectWanted,
@@ -167,7 +167,7 @@ pub(super) fn decide(
     let rules = ground.rules.as_deref();
     let policy = rules.and_then(Rules::policy);
     let verdict = policy.map_or(Verdict::None, |policy| policy.decide(&request));
-    if context.wanted.get() {
+    if context.looked.get() && matches!(context.seen, Seen::NotYet) {
         return Outcome::ObjectWanted;
     }
     let owns = principal.account_name() == Some(ground.owner.name.as_str());
@@ -247,19 +247,16 @@ fn by_ownership(context: &RequestContext<'_>, ground: &Ground, action: Action) -
     if given_up {
         return Outcome::Denied("bucket ACL".to_owned());
     }
-    match on_object {
-        Some(wanted) if rules.shared => match context.seen {
-            Seen::NotYet => Outcome::ObjectWanted,
-            Seen::There(facts) if !ground.object_allows(context.principal, facts, wanted) => {
-                Outcome::Denied("the object is another account's".to_owned())
-            }
-            Seen::Missing | Seen::There(_) => {
-                Outcome::AllowedByObject("owner, or object ACL".to_owned(), wanted)
-            }
-        },
+    let Some(wanted) = on_object else {
+        return owner();
+    };
+    match context.seen {
+        Seen::NotYet if rules.shared => Outcome::ObjectWanted,
+        Seen::There(facts) if !ground.object_allows(context.principal, facts, wanted) => {
+            Outcome::Denied("the object is another account's".to_owned())
+        }
         // The first object of another account may come in before this one is opened.
-        Some(wanted) => Outcome::AllowedByObject("owner".to_owned(), wanted),
-        None => owner(),
+        _ => Outcome::AllowedByObject("owner, or object ACL".to_owned()),
     }
 }
 
@@ -288,12 +285,12 @@ fn by_acl(
         // Who may list may know that it is not there, and may not have what comes in meanwhile.
         Seen::Missing => match decide(context, ground, Action::ListBucket, None) {
             Outcome::Allowed(_) | Outcome::AllowedByBucketAcl => {
-                Outcome::AllowedByObject("nothing there, and may list".to_owned(), wanted)
+                Outcome::AllowedByObject("nothing there, and may list".to_owned())
             }
             _ => denied(),
         },
         Seen::There(facts) if ground.object_allows(principal, facts, wanted) => {
-            Outcome::AllowedByObject("object ACL".to_owned(), wanted)
+            Outcome::AllowedByObject("object ACL".to_owned())
         }
         Seen::There(_) => denied(),
     }

@@ -56,13 +56,13 @@ impl S3Access for Access {
             let mut seen = Seen::NotYet;
             let mut allowed = true;
             for action in deleted(&open.asks, object.version_id.is_some()) {
-                let outcome = self
+                let (outcome, _) = self
                     .outcome(&open.principal, &open.asks, &target, action, &mut seen)
                     .await?;
                 match outcome {
                     Outcome::Allowed(_)
                     | Outcome::AllowedByBucketAcl
-                    | Outcome::AllowedByObject(..) => {}
+                    | Outcome::AllowedByObject(_) => {}
                     Outcome::Denied(why) => {
                         told(open.log.as_ref(), true, action.name(), &why);
                         allowed = false;
@@ -210,6 +210,7 @@ impl Open {
 
     fn admit<T>(mut self, request: &mut S3Request<T>) {
         self.principal.decision.made = true;
+        self.principal.asks = Some(Arc::new(self.asks));
         request.extensions.insert(self.principal);
     }
 }

@@ -21,14 +21,14 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
 use strongroom::store::Bucket;
 use strongroom::vault::VaultError;
 
-use self::asks::{Asks, BUCKET_OWNER};
+use self::asks::{Asks, BUCKET_OWNER, Signature};
 use self::context::RequestContext;
 pub(super) use self::copies::require_carried_tags;
 pub(super) use self::decide::Ground;
 use self::decide::{Outcome, Seen, decide};
 use self::operations::Needs;
 use super::AppState;
-use super::acl::{Permission, owner};
+use super::acl::owner;
 use super::body::blocking;
 use super::documents::At;
 use super::errors::{error, from_vault};
@@ -54,6 +54,8 @@ pub(super) struct Principal {
     ground: Option<Arc<Ground>>,
     /// The same of the source of a copy.
     source: Option<Arc<Ground>>,
+    /// What was asked, where that may be asked again.
+    asks: Option<Arc<Asks>>,
     decision: Decision,
 }
 
@@ -65,11 +67,19 @@ struct Decision {
     /// Who asks may not know whether a key is there: `NoSuchKey` is `AccessDenied`.
     conceal: bool,
     /// Allowed by the object that was there when it was looked at: asked again of what is opened.
-    by_object: Option<Permission>,
+    by_object: Vec<ByObject>,
     /// The same of the source of a copy.
-    by_source: Option<Permission>,
+    by_source: Vec<ByObject>,
     /// Of DeleteObjects, which keys may not be deleted.
     refused: Arc<[bool]>,
+}
+
+/// A decision that rests on what an object was when it was looked at.
+#[derive(Clone)]
+struct ByObject {
+    action: Action,
+    key: Option<String>,
+    version: Option<String>,
 }
 
 impl Principal {
@@ -88,6 +98,7 @@ impl Principal {
             caller,
             ground: None,
             source: None,
+            asks: None,
             decision: Decision::default(),
         }
     }
@@ -157,37 +168,50 @@ impl Principal {
     /// Asks again what was decided on the facts of an object, of the instance that was opened:
     /// another may have come in between.
     pub(super) fn confirm(&self, facts: &[u8]) -> S3Result<()> {
-        match self.decision.by_object {
-            Some(_) => self.confirm_facts(&ObjectFacts::read(facts)?),
-            None => Ok(()),
+        if self.decision.by_object.is_empty() {
+            return Ok(());
         }
+        self.confirm_facts(&ObjectFacts::read(facts)?)
     }
 
     /// The same of facts that were read already.
     pub(super) fn confirm_facts(&self, facts: &ObjectFacts) -> S3Result<()> {
-        match self.decision.by_object {
-            Some(wanted) => self.confirmed(self.ground()?, facts, wanted),
-            None => Ok(()),
-        }
+        self.confirmed(&self.decision.by_object, false, facts)
     }
 
     /// The same of the source of a copy.
     pub(super) fn confirm_source(&self, facts: &[u8]) -> S3Result<()> {
-        match self.decision.by_source {
-            Some(wanted) => {
-                let ground = self.source.as_ref().ok_or_else(denied)?;
-                self.confirmed(ground, &ObjectFacts::read(facts)?, wanted)
-            }
-            None => Ok(()),
+        if self.decision.by_source.is_empty() {
+            return Ok(());
         }
+        self.confirmed(&self.decision.by_source, true, &ObjectFacts::read(facts)?)
     }
 
-    fn confirmed(&self, ground: &Ground, facts: &ObjectFacts, wanted: Permission) -> S3Result<()> {
-        if ground.object_allows(self, facts, wanted) {
-            Ok(())
-        } else {
-            Err(denied())
+    fn confirmed(&self, rests: &[ByObject], source: bool, facts: &ObjectFacts) -> S3Result<()> {
+        if rests.is_empty() {
+            return Ok(());
         }
+        let ground = if source { &self.source } else { &self.ground };
+        let ground = ground.as_deref().ok_or_else(denied)?;
+        let asks = self.asks.as_deref().ok_or_else(denied)?;
+        let seen = Seen::There(facts.clone());
+        for one in rests {
+            let context = RequestContext {
+                asks,
+                principal: self,
+                owner: &ground.owner,
+                seen: &seen,
+                version: one.version.as_deref(),
+                source,
+                looked: Cell::new(false),
+            };
+            match decide(&context, ground, one.action, one.key.as_deref()) {
+                Outcome::Allowed(_) | Outcome::AllowedByBucketAcl | Outcome::AllowedByObject(_) => {
+                }
+                Outcome::Denied(_) | Outcome::ObjectWanted => return Err(denied()),
+            }
+        }
+        Ok(())
     }
 
     /// Whether the key at this place of a DeleteObjects may be deleted.
@@ -289,7 +313,9 @@ impl Access {
             &self.state.settings.region,
         );
         asks.writers_tag = self.state.settings.compat == Compat::Ceph;
-        asks.form_signature = signer.map(|signer| signer.version);
+        if let Some(signer) = signer {
+            asks.signature = Some(Signature::of_form(signer.version));
+        }
         if principal.user.is_none() && asks.header("x-amz-content-sha256").is_some_and(is_framed) {
             // Frames of another kind than unsigned bodies have: nobody would take them off.
             return Err(error(
@@ -344,9 +370,11 @@ impl Access {
             }
             principal.decision.made = true;
         }
+        let asks = Arc::new(asks);
+        principal.asks = Some(Arc::clone(&asks));
         let extensions = cx.extensions_mut();
         extensions.insert(principal);
-        extensions.insert(Arc::new(asks));
+        extensions.insert(asks);
         Ok(())
     }
 
@@ -378,26 +406,34 @@ impl Access {
     ) -> S3Result<()> {
         let mut seen = Seen::NotYet;
         for action in actions {
-            let outcome = self
+            let (outcome, looked) = self
                 .outcome(principal, asks, target, *action, &mut seen)
                 .await?;
             let name = action.name();
+            let by_object = looked || matches!(outcome, Outcome::AllowedByObject(_));
             match outcome {
-                Outcome::Allowed(why) => told(log, false, name, &why),
-                Outcome::AllowedByBucketAcl => told(log, false, name, "bucket ACL"),
-                Outcome::AllowedByObject(why, wanted) => {
+                Outcome::Allowed(why) | Outcome::AllowedByObject(why) => {
                     told(log, false, name, &why);
-                    if target.source {
-                        principal.decision.by_source = Some(wanted);
-                    } else {
-                        principal.decision.by_object = Some(wanted);
-                    }
                 }
+                Outcome::AllowedByBucketAcl => told(log, false, name, "bucket ACL"),
                 Outcome::Denied(why) => {
                     told(log, true, name, &why);
                     return Err(denied());
                 }
                 Outcome::ObjectWanted => return Err(denied()),
+            }
+            if by_object {
+                let rests = ByObject {
+                    action: *action,
+                    key: target.key.map(str::to_owned),
+                    version: target.version.map(str::to_owned),
+                };
+                let decision = &mut principal.decision;
+                if target.source {
+                    decision.by_source.push(rests);
+                } else {
+                    decision.by_object.push(rests);
+                }
             }
         }
         // In a copy, the key that may not be there is the source's.
@@ -417,7 +453,7 @@ impl Access {
         target: &Target<'_>,
     ) -> S3Result<bool> {
         let mut seen = Seen::Missing;
-        let outcome = self
+        let (outcome, _) = self
             .outcome(principal, asks, target, Action::ListBucket, &mut seen)
             .await?;
         Ok(matches!(
@@ -426,7 +462,8 @@ impl Access {
         ))
     }
 
-    /// Decides one action, looking at the object if that is needed.
+    /// Decides one action, looking at the object if that is needed; and whether a condition asked
+    /// for what is known of it.
     async fn outcome(
         &self,
         principal: &Principal,
@@ -434,7 +471,7 @@ impl Access {
         target: &Target<'_>,
         action: Action,
         seen: &mut Seen,
-    ) -> S3Result<Outcome> {
+    ) -> S3Result<(Outcome, bool)> {
         let ask = |seen: &Seen| {
             let context = RequestContext {
                 asks,
@@ -443,12 +480,13 @@ impl Access {
                 seen,
                 version: target.version,
                 source: target.source,
-                wanted: Cell::new(false),
+                looked: Cell::new(false),
             };
-            decide(&context, target.ground, action, target.key)
+            let outcome = decide(&context, target.ground, action, target.key);
+            (outcome, context.looked.get())
         };
         let first = ask(seen);
-        if first != Outcome::ObjectWanted {
+        if first.0 != Outcome::ObjectWanted {
             return Ok(first);
         }
         *seen = match target.key {
@@ -494,7 +532,7 @@ impl Access {
             seen: &Seen::Missing,
             version: None,
             source: false,
-            wanted: Cell::new(false),
+            looked: Cell::new(false),
         };
         for action in actions {
             let request = Request {

@@ -11,7 +11,7 @@ use super::form::{Fields, missing};
 use crate::config::Compat;
 use crate::s3::AppState;
 use crate::s3::errors::{error, invalid_argument};
-use crate::s3::signing::{self, V4};
+use crate::s3::signing::{self, V2, V4};
 use crate::users::Auth;
 
 /// Whose signature is good, and of which version.
@@ -92,7 +92,7 @@ async fn by_version_2(state: &AppState, fields: &Fields, policy: &str) -> S3Resu
     )?;
     Ok(Signer {
         access_key: access_key.to_owned(),
-        version: VERSION_2,
+        version: V2,
     })
 }
 
@@ -120,5 +120,3 @@ fn unreadable(field: &str, value: &str) -> S3Error {
         format!("The field '{field}' is not what Signature Version 4 has there."),
     )
 }
-
-const VERSION_2: &str = "AWS";

@@ -7,6 +7,7 @@ use std::path::Path;
 use http::Uri;
 use serde_json::json;
 
+use super::super::ByObject;
 use super::super::asks::Asks;
 use super::*;
 use crate::s3::testing;
@@ -107,13 +108,13 @@ impl Bench {
                 seen,
                 version: None,
                 source: false,
-                wanted: Cell::new(false),
+                looked: Cell::new(false),
             };
             let key = (action.level() == Level::Object).then_some("a");
             match decide(&context, &self.ground, action, key) {
-                Outcome::Allowed(_)
-                | Outcome::AllowedByBucketAcl
-                | Outcome::AllowedByObject(..) => may |= 1 << bit,
+                Outcome::Allowed(_) | Outcome::AllowedByBucketAcl | Outcome::AllowedByObject(_) => {
+                    may |= 1 << bit
+                }
                 Outcome::Denied(_) => {}
                 Outcome::ObjectWanted => panic!("it was looked at"),
             }
@@ -462,24 +463,57 @@ fn what_was_not_there_is_asked_of_again_when_it_is_opened() {
         let principal = Principal::new(Arc::clone(&bench.users), Some(user));
         for action in [GetObject, GetObjectAcl, PutObjectAcl] {
             let asks = Asks::of_test(action.name(), &[]);
-            let context = RequestContext {
-                asks: &asks,
-                principal: &principal,
-                owner: &bench.ground.owner,
-                seen: &Seen::Missing,
-                version: None,
-                source: false,
-                wanted: Cell::new(false),
+            let asked = |seen: &Seen| {
+                let context = RequestContext {
+                    asks: &asks,
+                    principal: &principal,
+                    owner: &bench.ground.owner,
+                    seen,
+                    version: None,
+                    source: false,
+                    looked: Cell::new(false),
+                };
+                decide(&context, &bench.ground, action, Some("a"))
             };
-            let outcome = decide(&context, &bench.ground, action, Some("a"));
-            let Outcome::AllowedByObject(_, wanted) = outcome else {
-                panic!("{rules}, {action:?}: {outcome:?}");
-            };
-            let Seen::There(came_in) = there(Some("operator"), json!(null)) else {
-                panic!("it is there");
-            };
-            let allows = bench.ground.object_allows(&principal, &came_in, wanted);
-            assert!(!allows, "{rules}, {action:?}");
+            let outcome = asked(&Seen::Missing);
+            let by_object = matches!(outcome, Outcome::AllowedByObject(_));
+            assert!(by_object, "{rules}, {action:?}: {outcome:?}");
+            let came_in = there(Some("operator"), json!(null));
+            let denied = matches!(asked(&came_in), Outcome::Denied(_));
+            assert!(denied, "{rules}, {action:?}");
+        }
+    }
+}
+
+/// A condition on tags holds of the object that is opened, not only of the one that was there when
+/// it was asked.
+#[test]
+fn what_its_tags_decided_is_asked_again_of_the_object_that_is_opened() {
+    let tagged = |value: &str| {
+        let facts = json!({"tags": [["secret", value]]});
+        Facts::read(&serde_json::to_vec(&facts).unwrap()).unwrap()
+    };
+    let condition = json!({"StringEquals": {"s3:ExistingObjectTag/secret": "no"}});
+    for source in [false, true] {
+        let bench = Bench::new(policy(json!({"Condition": condition})));
+        let alt = Arc::clone(bench.users.by_access_key("ALT").unwrap());
+        let mut principal = Principal::new(Arc::clone(&bench.users), Some(alt));
+        let ground = Some(Arc::new(bench.ground));
+        *(if source {
+            &mut principal.source
+        } else {
+            &mut principal.ground
+        }) = ground;
+        principal.asks = Some(Arc::new(Asks::of_test("GetObject", &[])));
+        let rests = vec![ByObject {
+            action: Action::GetObject,
+            key: Some("a".to_owned()),
+            version: None,
+        }];
+        for (value, confirmed) in [("no", true), ("yes", false)] {
+            let facts = tagged(value);
+            let said = principal.confirmed(&rests, source, &facts);
+            assert_eq!(said.is_ok(), confirmed, "{value}");
         }
     }
 }
@@ -523,7 +557,7 @@ fn an_object_is_looked_at_only_where_it_decides() {
             seen: &Seen::NotYet,
             version: None,
             source: false,
-            wanted: Cell::new(false),
+            looked: Cell::new(false),
         };
         let outcome = decide(&context, &bench.ground, Action::GetObject, Some("a"));
         assert_eq!(outcome == Outcome::ObjectWanted, wanted, "{rules}");
