@@ -76,7 +76,7 @@ impl Vault {
             let upload = match self.upload_row(&bucket, request.key, request.upload) {
                 Err(VaultError::NoSuchUpload { .. }) => {
                     // By another request, perhaps, which is not done with what the object replaced.
-                    self.shred_for_others()?;
+                    self.settle(&bucket, request.key)?;
                     return self.completed(&bucket, request);
                 }
                 upload => upload?,
@@ -149,7 +149,7 @@ impl Vault {
             Err(error) => return Err(error.into()),
         }
         let now_ms = now_ms();
-        let _under_way = self.debts.begin();
+        let under_way = self.debts.begin(bucket.id, &upload.key);
         let visible = catalog.commit(Commit {
             bucket: bucket.id,
             incarnation: self.incarnation(),
@@ -169,7 +169,7 @@ impl Vault {
             Err(CommitError::PartChanged(part)) => return Err(VaultError::NoSuchPart(part)),
             Err(error) => return Err(self.not_committed(error, bucket).1),
         };
-        self.shred_before_reply(&committed.garbage)?;
+        self.shred_before_reply(&committed.garbage, under_way)?;
         Ok(Some(Committed {
             instance: upload.instance,
             version: VersionId(upload.instance.0),

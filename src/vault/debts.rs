@@ -1,10 +1,13 @@
 //! Which keys are still to be shredded of what is out of sight already.
 //!
-//! An object goes out of sight before its key is shredded. Who deletes it in between finds nothing there, and must not be
-//! told "gone" before it is: he waits for those that are at it, and does the work of those that failed.
+//! What an object was goes out of sight before its key is shredded. Who deletes the object in between, finds nothing there
+//! or something newer, and must not be told "gone" before all of it is: he waits for those that are at it, and does the
+//! work of those that failed.
 
-use std::collections::BTreeSet;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::id::BucketId;
 
 /// Shreddings that are not done.
 #[derive(Default)]
@@ -16,7 +19,7 @@ pub(super) struct Debts {
 #[derive(Default)]
 struct State {
     begun: u64,
-    under_way: BTreeSet<u64>,
+    under_way: BTreeMap<u64, Of>,
     /// How many failed.
     owed: u64,
     /// How many of those somebody made up for.
@@ -24,15 +27,17 @@ struct State {
 }
 
 impl Debts {
-    /// To be held from before something goes out of sight until its key is shredded, or owed.
-    pub(super) fn begin(&self) -> UnderWay<'_> {
+    /// To be held from before something of an object key goes out of sight until that is shredded, or owed.
+    pub(super) fn begin(&self, bucket: BucketId, key: &[u8]) -> UnderWay<'_> {
+        let of = Of::new((bucket, key.to_vec()));
         let mut state = self.lock();
         state.begun += 1;
         let number = state.begun;
-        state.under_way.insert(number);
+        state.under_way.insert(number, Of::clone(&of));
         UnderWay {
             debts: self,
             number,
+            of,
         }
     }
 
@@ -58,12 +63,19 @@ impl Debts {
         state.paid < state.owed
     }
 
-    /// Waits for all that are under way now.
-    pub(super) fn wait(&self) {
-        let state = self.lock();
-        let last = state.begun;
-        let waiting = self.ended.wait_while(state, |state| {
-            state.under_way.first().is_some_and(|first| *first <= last)
+    /// Waits for all that are under way now of an object key.
+    pub(super) fn wait(&self, bucket: BucketId, key: &[u8]) {
+        self.wait_up_to(self.begun(), bucket, key);
+    }
+
+    fn begun(&self) -> u64 {
+        self.lock().begun
+    }
+
+    fn wait_up_to(&self, last: u64, bucket: BucketId, key: &[u8]) {
+        let waiting = self.ended.wait_while(self.lock(), |state| {
+            let mut earlier = state.under_way.range(..=last);
+            earlier.any(|(_, of)| of.0 == bucket && of.1 == key)
         });
         drop(waiting.unwrap_or_else(PoisonError::into_inner));
     }
@@ -73,10 +85,23 @@ impl Debts {
     }
 }
 
+/// An object key, with its bucket.
+type Of = Arc<(BucketId, Vec<u8>)>;
+
 /// Something that goes out of sight, or has, and whose key is not shredded yet.
 pub(super) struct UnderWay<'d> {
     debts: &'d Debts,
     number: u64,
+    of: Of,
+}
+
+impl UnderWay<'_> {
+    /// Ends, and waits for the others of the same object key that are under way now.
+    pub(super) fn end_and_wait(self) {
+        let (debts, of) = (self.debts, Of::clone(&self.of));
+        drop(self); // or two would wait for each other
+        debts.wait(of.0, &of.1);
+    }
 }
 
 impl Drop for UnderWay<'_> {
@@ -89,6 +114,8 @@ impl Drop for UnderWay<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const BUCKET: BucketId = BucketId([1; 16]);
 
     #[test]
     fn what_fails_while_another_pays_is_owed_still() {
@@ -103,16 +130,30 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_waits_for_those_before_and_not_for_those_after() {
+    fn who_waits_waits_for_those_before_of_the_same_key_and_for_no_others() {
         let debts = Debts::default();
-        let before = debts.begin();
+        let before = debts.begin(BUCKET, b"x");
+        let _other_key = debts.begin(BUCKET, b"y");
+        let _other_bucket = debts.begin(BucketId([2; 16]), b"x");
+        let last = debts.begun();
+        let _after = debts.begin(BUCKET, b"x");
         std::thread::scope(|scope| {
-            let waits = scope.spawn(|| debts.wait());
+            let waits = scope.spawn(|| debts.wait_up_to(last, BUCKET, b"x"));
             std::thread::sleep(std::time::Duration::from_millis(20));
-            assert!(!waits.is_finished());
-            let _after = debts.begin();
-            drop(before);
+            let early = waits.is_finished();
+            drop(before); // whatever is asserted: the thread has to end
+            assert!(!early);
             assert!(waits.join().is_ok());
+        });
+    }
+
+    #[test]
+    fn two_of_one_key_that_end_do_not_wait_for_each_other() {
+        let debts = Debts::default();
+        let both = [debts.begin(BUCKET, b"x"), debts.begin(BUCKET, b"x")];
+        std::thread::scope(|scope| {
+            let ends = both.map(|one| scope.spawn(|| one.end_and_wait()));
+            assert!(ends.into_iter().all(|end| end.join().is_ok()));
         });
     }
 }

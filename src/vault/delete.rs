@@ -29,7 +29,7 @@ impl Vault {
         check_key(key)?;
         let bucket = self.in_bucket(&bucket.into())?;
         let label = VersionId::random()?;
-        let under_way = self.debts.begin();
+        let under_way = self.debts.begin(bucket.id, key);
         let deleted = self
             .stores
             .catalog
@@ -54,9 +54,26 @@ impl Vault {
         check_key(key)?;
         let bucket = self.in_bucket(&bucket.into())?;
         let catalog = &self.stores.catalog;
-        let under_way = self.debts.begin();
+        let under_way = self.debts.begin(bucket.id, key);
         let deleted = catalog.delete_version(bucket.id, key, which, judged, now_ms());
         self.deleted(deleted, &bucket, under_way)
+    }
+
+    /// Sees to it that the keys of all that other requests took out of sight under an object key are shredded: for who finds
+    /// nothing there, and is about to say so to somebody who wants it gone. Nothing more is done if nobody is at it.
+    ///
+    /// # Errors
+    /// [`VaultError::NoSuchBucket`], [`VaultError::ReadOnly`]; [`VaultError::Unavailable`] and
+    /// [`VaultError::OutcomeUnknown`] if they are not shredded yet: ask again.
+    pub fn settle<'b>(
+        &self,
+        bucket: impl Into<InBucket<'b>>,
+        key: &[u8],
+    ) -> Result<(), VaultError> {
+        self.check_writable()?;
+        let bucket = self.in_bucket(&bucket.into())?;
+        self.debts.wait(bucket.id, key);
+        Ok(self.shred_what_is_owed()?)
     }
 
     fn deleted(
@@ -71,7 +88,7 @@ impl Vault {
             }
             CommitError::NoSuchBucket => VaultError::NoSuchBucket(bucket.name.clone()),
             CommitError::Condemned => VaultError::LeaseLost,
-            CommitError::Store(error) => error.into(),
+            CommitError::Store(error) => self.not_taken_out(error),
             error => VaultError::Unavailable(error.to_string()),
         })?;
         let instance = deleted
@@ -79,13 +96,16 @@ impl Vault {
             .as_ref()
             .and_then(|garbage| garbage.instance);
         match (deleted.garbage, &deleted.marker) {
-            (Some(garbage), _) => self.shred_before_reply(&[garbage])?,
+            (Some(garbage), _) => self.shred_before_reply(&[garbage], under_way)?,
             // Only another version came on top.
             (None, Some(marker)) if !marker.null => {}
             // Perhaps another request deleted it: this one must not say "gone" before it is.
-            (None, _) => {
-                drop(under_way);
-                self.shred_for_others()?;
+            (None, marker) => {
+                let settled = self.shred_for_others(under_way);
+                settled.map_err(|error| match marker {
+                    Some(_) => self.not_all_shredded(&error),
+                    None => error.into(),
+                })?;
             }
         }
         Ok(Deleted {
@@ -94,11 +114,19 @@ impl Vault {
         })
     }
 
-    /// Shreds the key records of what has just become garbage.
+    /// Shreds the key records of what has just become garbage, and sees to what others took out of sight of the same key:
+    /// a write that was tried again, say, or what got another key just before it was deleted.
     ///
     /// On failure the change itself stays, visible and durable; the garbage entries keep the records from being
     /// forgotten.
-    pub(super) fn shred_before_reply(&self, garbage: &[Garbage]) -> Result<(), VaultError> {
+    pub(super) fn shred_before_reply(
+        &self,
+        garbage: &[Garbage],
+        under_way: UnderWay<'_>,
+    ) -> Result<(), VaultError> {
+        if garbage.is_empty() {
+            return Ok(());
+        }
         let instances: Vec<_> = garbage.iter().filter_map(|entry| entry.instance).collect();
         let shredded = match instances.as_slice() {
             [] => Ok(()),
@@ -108,20 +136,13 @@ impl Vault {
             Ok(()) => self.shredded().extend(garbage.iter().map(|entry| entry.id)),
             Err(_) => self.debts.owe(),
         }
-        // What failed before may be of the same key: a write that was tried again.
-        let all = shredded.and_then(|()| self.shred_what_is_owed());
-        all.map_err(|error| {
-            self.counts.unknown.fetch_add(1, Ordering::Relaxed);
-            VaultError::OutcomeUnknown(format!(
-                "the change took effect, the keys of former instances are not all shredded yet: {error}"
-            ))
-        })
+        let all = shredded.and_then(|()| self.shred_for_others(under_way));
+        all.map_err(|error| self.not_all_shredded(&error))
     }
 
-    /// Sees to it that what other requests took out of sight before is shredded. For who is about to say that it is gone,
-    /// and holds nothing under way himself.
-    pub(super) fn shred_for_others(&self) -> Result<(), StoreError> {
-        self.debts.wait();
+    /// Sees to it that what other requests took out of sight of a key before is shredded.
+    pub(super) fn shred_for_others(&self, under_way: UnderWay<'_>) -> Result<(), StoreError> {
+        under_way.end_and_wait();
         self.shred_what_is_owed()
     }
 
@@ -130,6 +151,28 @@ impl Vault {
             self.shred_garbage()?;
         }
         Ok(())
+    }
+
+    fn not_all_shredded(&self, error: &StoreError) -> VaultError {
+        self.counts.unknown.fetch_add(1, Ordering::Relaxed);
+        VaultError::OutcomeUnknown(format!(
+            "the change took effect, the keys of former instances are not all shredded yet: {error}"
+        ))
+    }
+
+    /// What a catalog that failed means to who wanted something out of sight.
+    pub(super) fn not_taken_out(&self, error: StoreError) -> VaultError {
+        if matches!(error, StoreError::OutcomeUnknown(_)) {
+            self.may_have_happened();
+        }
+        error.into()
+    }
+
+    /// To be called when a transaction of the catalog may have taken something out of sight: only the garbage tells, and
+    /// nobody is to say that it is gone before that was asked.
+    pub(super) fn may_have_happened(&self) {
+        self.counts.unknown.fetch_add(1, Ordering::Relaxed);
+        self.debts.owe();
     }
 
     /// Shreds the key records of all garbage that this vault has not shredded yet. Returns how many those were.

@@ -285,8 +285,7 @@ impl PartStream {
             attrs: Some(attrs.clone()),
         };
         match vault.stores.catalog.put_part(row) {
-            Ok(Some(garbage)) => vault.shred_before_reply(&[garbage])?,
-            Ok(None) => {}
+            Ok(_) => {} // what it replaced was under the same key
             Err(CommitError::NoSuchUpload) => {
                 take_back();
                 let (key, upload) = (&self.upload.key, self.upload.instance);

@@ -9,7 +9,6 @@
 //! sweeper finds out.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::draft::{Draft, Sealed};
 use super::layout::Layout;
@@ -171,6 +170,7 @@ impl PutStream {
             blobs: vec![blob.clone()],
             restored: Vec::new(),
         };
+        let under_way = vault.debts.begin(self.bucket.id, &row.key);
         let visible = vault.stores.catalog.commit(Commit {
             bucket: self.bucket.id,
             incarnation: self.draft.incarnation(),
@@ -185,7 +185,7 @@ impl PutStream {
             Ok(committed) => committed,
             Err(error) => return Err(self.not_visible(error, &blob)),
         };
-        vault.shred_before_reply(&committed.garbage)?;
+        vault.shred_before_reply(&committed.garbage, under_way)?;
         Ok(Committed {
             instance: self.instance,
             version: VersionId(self.instance.0),
@@ -299,7 +299,7 @@ impl Vault {
             }
             error => {
                 // Anything else may have happened after the transaction.
-                self.counts.unknown.fetch_add(1, Ordering::Relaxed);
+                self.may_have_happened();
                 return (false, VaultError::OutcomeUnknown(error.to_string()));
             }
         };

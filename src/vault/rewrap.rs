@@ -90,6 +90,7 @@ impl Vault {
             take_back();
             not_recorded(error)
         })?;
+        let under_way = self.debts.begin(found.bucket.id, &row.key);
         let replaced = self.stores.catalog.replace_instance(Replacement {
             bucket: found.bucket.id,
             key: row.key.clone(),
@@ -107,7 +108,7 @@ impl Vault {
             now_ms: now_ms(),
         });
         match replaced {
-            Ok(garbage) => self.shred_before_reply(&[garbage])?,
+            Ok(garbage) => self.shred_before_reply(&[garbage], under_way)?,
             Err(CommitError::Store(StoreError::Stale(_) | StoreError::NotFound(_))) => {
                 take_back();
                 return Err(VaultError::PreconditionFailed.into());

@@ -116,17 +116,16 @@ impl Vault {
         self.check_writable()?;
         check_key(key)?;
         let bucket = self.in_bucket(&bucket.into())?;
-        let under_way = self.debts.begin();
+        let under_way = self.debts.begin(bucket.id, key);
         match self
             .stores
             .catalog
             .abort_upload(bucket.id, key, upload, now_ms())
         {
-            Ok(garbage) => self.shred_before_reply(&[garbage]),
+            Ok(garbage) => self.shred_before_reply(&[garbage], under_way),
             Err(CommitError::NoSuchUpload) => {
                 // Given up by another request, perhaps, which is not done with its key.
-                drop(under_way);
-                self.shred_for_others()?;
+                self.shred_for_others(under_way)?;
                 Err(no_such_upload(&bucket, key, upload))
             }
             Err(error) => Err(self.not_committed(error, &bucket).1),
@@ -153,16 +152,15 @@ impl Vault {
             ..ExpiredUploads::default()
         };
         for upload in page {
-            let under_way = self.debts.begin();
+            let under_way = self.debts.begin(upload.bucket, &upload.key);
             let aborted =
                 catalog.abort_upload(upload.bucket, &upload.key, upload.instance, now_ms());
             let answer = match aborted {
-                Ok(garbage) => self.shred_before_reply(&[garbage]),
+                Ok(garbage) => self.shred_before_reply(&[garbage], under_way),
                 Err(CommitError::NoSuchUpload | CommitError::NoSuchBucket) => continue, // just now
-                Err(CommitError::Store(error)) => Err(error.into()),
+                Err(CommitError::Store(error)) => Err(self.not_taken_out(error)),
                 Err(error) => Err(VaultError::Unavailable(error.to_string())),
             };
-            drop(under_way);
             match answer {
                 Ok(()) => done.expired += 1,
                 Err(error) => done.failed.push((upload.key, upload.instance, error)),

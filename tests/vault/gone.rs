@@ -7,7 +7,7 @@ use std::time::Duration;
 use strongroom::id::InstanceId;
 use strongroom::vault::{Precondition, Protection, Stores, Vault, VaultError, Versioning};
 
-use crate::held::{Unshredding, holder, watched};
+use crate::held::{Unanswering, Unshredding, holder, watched};
 use crate::support::*;
 use crate::uploads::{begin, complete, put_part};
 
@@ -183,43 +183,146 @@ fn an_upload_that_cannot_be_given_up_keeps_no_other_from_it() {
     assert!(!uploads.iter().any(|upload| scene.has_key(*upload)));
 }
 
-/// The first request is held when the object is out of sight and its key is there still.
+type Ask = fn(&Arc<Vault>, InstanceId) -> Result<(), VaultError>;
+
+/// Asks, and holds the first answer when the instance is out of sight and its key is there still; then `second` asks, and
+/// is not answered before that key is gone.
+fn is_waited_for(
+    what: &str,
+    first: Ask,
+    second: Ask,
+    gone: impl Fn(InstanceId, InstanceId) -> InstanceId,
+) {
+    let dir = tempfile::tempdir().unwrap();
+    let real = stores(dir.path());
+    let held = holder("before shred");
+    let vault = Vault::start(watched(&real, &held.hook), keyring(), Default::default()).unwrap();
+    vault.create_bucket("b", "owner").unwrap();
+    let old = put(&vault, "b", b"x", b"1").unwrap().instance;
+    let upload = begin(&vault, b"x", Protection::Managed);
+    let gone = gone(old, upload);
+    std::thread::scope(|scope| {
+        held.arm();
+        let first = scope.spawn(|| first(&vault, upload));
+        held.wait();
+        let second = scope.spawn(|| {
+            second(&vault, upload).unwrap();
+            real.keys.fetch(gone).unwrap()
+        });
+        // A deletion of something else does not wait.
+        let other = vault.delete("b", b"nothing", Precondition::None);
+        std::thread::sleep(Duration::from_millis(100));
+        held.let_go();
+        first.join().unwrap().unwrap();
+        assert!(second.join().unwrap().tombstone, "{what}: told too early");
+        other.unwrap();
+    });
+}
+
+const DELETE: Ask = |vault, _| vault.delete("b", b"x", Precondition::None).map(drop);
+const REMOVE: Ask = |vault, _| {
+    let which = strongroom::vault::Which::Null;
+    vault.delete_version("b", b"x", which, None).map(drop)
+};
+const SETTLE: Ask = |vault, _| vault.settle("b", b"x");
+const ABORT: Ask = |vault, upload| match vault.abort_upload("b", b"x", upload) {
+    Err(VaultError::NoSuchUpload { .. }) => Ok(()),
+    answer => answer,
+};
+const EXPIRE: Ask = |vault, _| vault.expire_uploads(u64::MAX, None, 10).map(drop);
+const OVERWRITE: Ask = |vault, _| put(vault, "b", b"x", b"2").map(drop);
+const REWRAP: Ask = |vault, _| {
+    vault
+        .rewrap_object(&open("b", b"x"), &Protection::Managed, None)
+        .map(drop)
+};
+
 #[test]
 fn who_finds_nothing_waits_for_whoever_is_deleting_it() {
-    type Ask = fn(&Arc<Vault>, InstanceId) -> Result<(), VaultError>;
-    let delete: Ask = |vault, _| vault.delete("b", b"x", Precondition::None).map(drop);
-    let abort: Ask = |vault, upload| match vault.abort_upload("b", b"y", upload) {
-        Err(VaultError::NoSuchUpload { .. }) => Ok(()),
-        answer => answer,
-    };
-    for (what, ask) in [("delete", delete), ("abort", abort)] {
+    for (what, first, second) in [
+        ("delete", DELETE, DELETE),
+        ("delete a version", DELETE, REMOVE),
+        ("settle", REMOVE, SETTLE),
+    ] {
+        is_waited_for(what, first, second, |old, _| old);
+    }
+    for (what, first, second) in [
+        ("abort", ABORT, ABORT),
+        ("settle an upload", ABORT, SETTLE),
+        ("abort what expires", EXPIRE, ABORT),
+    ] {
+        is_waited_for(what, first, second, |_, upload| upload);
+    }
+}
+
+/// What was replaced, and what only got another key, was that object too.
+#[test]
+fn who_deletes_or_overwrites_waits_for_whoever_replaced_what_the_object_was_before() {
+    for (before, first) in [("an overwrite", OVERWRITE), ("another key", REWRAP)] {
+        for (what, second) in [
+            ("delete", DELETE),
+            ("delete a version", REMOVE),
+            ("overwrite", OVERWRITE),
+            ("another key", REWRAP),
+        ] {
+            is_waited_for(&format!("{what} after {before}"), first, second, |old, _| old);
+        }
+    }
+}
+
+/// A deletion whose transaction may have happened is followed by a look at the garbage.
+#[test]
+fn what_may_be_out_of_sight_is_shredded_before_anybody_is_told_so() {
+    for (what, ask) in [
+        ("delete", DELETE),
+        ("delete a version", REMOVE),
+        ("overwrite", OVERWRITE),
+        ("another key", REWRAP),
+    ] {
         let dir = tempfile::tempdir().unwrap();
         let real = stores(dir.path());
-        let held = holder("before shred");
-        let vault =
-            Vault::start(watched(&real, &held.hook), keyring(), Default::default()).unwrap();
-        vault.create_bucket("b", "owner").unwrap();
-        let mut gone = put(&vault, "b", b"x", b"1").unwrap().instance;
-        let upload = begin(&vault, b"y", Protection::Managed);
-        if what == "abort" {
-            gone = upload;
-        }
-        std::thread::scope(|scope| {
-            held.arm();
-            let first = scope.spawn(|| ask(&vault, upload));
-            held.wait();
-            let second = scope.spawn(|| {
-                ask(&vault, upload).unwrap();
-                real.keys.fetch(gone).unwrap()
-            });
-            // Somebody else's deletion does not wait.
-            vault
-                .delete("b", b"nothing", Precondition::Present)
-                .unwrap_err();
-            std::thread::sleep(Duration::from_millis(100));
-            held.let_go();
-            first.join().unwrap().unwrap();
-            assert!(second.join().unwrap().tombstone, "{what}: told too early");
+        let catalog = Arc::new(Unanswering {
+            inner: real.catalog.clone(),
+            silent: AtomicBool::new(false),
         });
+        let stores = Stores {
+            catalog: catalog.clone(),
+            ..real.clone()
+        };
+        let vault = Vault::start(stores, keyring(), Default::default()).unwrap();
+        vault.create_bucket("b", "owner").unwrap();
+        let old = put(&vault, "b", b"x", b"1").unwrap().instance;
+        catalog.silent.store(true, Ordering::SeqCst);
+        let first = ask(&vault, InstanceId([0; 16]));
+        assert!(
+            matches!(first, Err(VaultError::OutcomeUnknown(_))),
+            "{what}: {first:?}"
+        );
+        catalog.silent.store(false, Ordering::SeqCst);
+        assert!(real.keys.fetch(old).unwrap().record.is_some());
+        DELETE(&vault, InstanceId([0; 16])).unwrap();
+        assert!(real.keys.fetch(old).unwrap().tombstone, "{what}");
+        assert_eq!(vault.counters().unknown, 1, "{what}");
     }
+}
+
+/// The marker is there: nobody is told that nothing happened.
+#[test]
+fn a_marker_over_what_is_not_shredded_yet_is_not_told_as_nothing() {
+    let scene = Scene::new();
+    let old = put(&scene.vault, "b", b"x", b"old").unwrap().instance;
+    let bucket = scene.vault.bucket("b").unwrap();
+    scene
+        .vault
+        .set_versioning(&bucket, Versioning::Suspended)
+        .unwrap();
+    scene.keys.broken.store(true, Ordering::SeqCst);
+    for _ in 0..2 {
+        let deleted = scene.vault.delete("b", b"x", Precondition::None);
+        assert!(
+            matches!(deleted, Err(VaultError::OutcomeUnknown(_))),
+            "{deleted:?}"
+        );
+    }
+    assert!(scene.has_key(old));
 }

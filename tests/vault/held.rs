@@ -107,6 +107,29 @@ impl Edited {
     }
 }
 
+/// A catalog that does what it is asked, and does not say so while it is `silent`.
+pub struct Unanswering {
+    pub inner: Arc<dyn Catalog>,
+    pub silent: AtomicBool,
+}
+
+impl Unanswering {
+    fn tell(&self, _: &str) {}
+
+    fn object(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ObjectView>, StoreError> {
+        self.inner.object(bucket, key)
+    }
+
+    fn answer<T>(&self, done: Result<T, CommitError>) -> Result<T, CommitError> {
+        match done {
+            Ok(_) if self.silent.load(Ordering::SeqCst) => {
+                Err(StoreError::OutcomeUnknown("the answer was lost".to_owned()).into())
+            }
+            done => done,
+        }
+    }
+}
+
 struct Blobs {
     inner: Arc<dyn BlobStore>,
     hook: Hook,
@@ -194,6 +217,15 @@ macro_rules! pass {
     )*};
 }
 
+/// Hands calls on, and their answers perhaps.
+macro_rules! answer {
+    ($(fn $name:ident(&self $(, $arg:ident: $kind:ty)*) -> $ret:ty;)*) => {$(
+        fn $name(&self $(, $arg: $kind)*) -> $ret {
+            self.answer(self.inner.$name($($arg),*))
+        }
+    )*};
+}
+
 impl BlobStore for Blobs {
     fn create(&self, id: BlobId) -> Result<Box<dyn BlobWriter>, StoreError> {
         (self.hook)("before create");
@@ -267,7 +299,7 @@ keys!(Keys);
 keys!(Unshredding);
 
 macro_rules! catalog {
-    ($kind:ty) => {
+    ($kind:ty, $answer:ident) => {
         impl Catalog for $kind {
             fn object(&self, bucket: BucketId, key: &[u8]) -> Result<Option<ObjectView>, StoreError> {
                 <$kind>::object(self, bucket, key)
@@ -296,32 +328,35 @@ macro_rules! catalog {
                 fn document(&self, bucket: Option<BucketId>, name: &str) -> Result<Option<(u64, Vec<u8>)>, StoreError>;
                 fn put_document(&self, bucket: Option<BucketId>, name: &str, expected: Option<u64>, bytes: Option<&[u8]>) -> Result<u64, StoreError>;
                 fn set_versioning(&self, bucket: BucketId, versioning: Versioning) -> Result<(), StoreError>;
-                fn commit(&self, commit: Commit) -> Result<Committed, CommitError>;
                 fn version(&self, bucket: BucketId, key: &[u8], which: Which) -> Result<Option<VersionView>, StoreError>;
                 fn part_attrs(&self, instance: InstanceId) -> Result<Option<Vec<u8>>, StoreError>;
                 fn set_facts(&self, bucket: BucketId, key: &[u8], which: Which, instance: InstanceId, expected: &[u8], facts: &[u8]) -> Result<(), StoreError>;
-                fn delete(&self, bucket: BucketId, key: &[u8], precondition: Precondition, marker: VersionId, now_ms: u64) -> Result<Deleted, CommitError>;
-                fn delete_version(&self, bucket: BucketId, key: &[u8], which: Which, judged: Option<Judged<'_>>, now_ms: u64) -> Result<Deleted, CommitError>;
                 fn list(&self, query: &ListQuery<'_>) -> Result<ListPage, StoreError>;
                 fn list_versions(&self, query: &VersionsQuery<'_>) -> Result<VersionsPage, StoreError>;
-                fn create_upload(&self, upload: Upload) -> Result<(), CommitError>;
-                fn claim_upload(&self, bucket: BucketId, key: &[u8], instance: InstanceId, claim: &[u8]) -> Result<(), CommitError>;
                 fn upload(&self, bucket: BucketId, key: &[u8], instance: InstanceId) -> Result<Option<Upload>, StoreError>;
-                fn put_part(&self, part: PartRow) -> Result<Option<Garbage>, CommitError>;
                 fn parts(&self, instance: InstanceId, after: u32, limit: usize) -> Result<Vec<PartRow>, StoreError>;
-                fn abort_upload(&self, bucket: BucketId, key: &[u8], instance: InstanceId, now_ms: u64) -> Result<Garbage, CommitError>;
                 fn list_uploads(&self, query: &UploadsQuery<'_>) -> Result<UploadsPage, StoreError>;
                 fn uploads_before(&self, created_ms: u64, after: Option<(u64, InstanceId)>, limit: usize) -> Result<Vec<Upload>, StoreError>;
-                fn replace_instance(&self, change: Replacement) -> Result<Garbage, CommitError>;
-                fn relocate(&self, change: Relocation) -> Result<Option<Garbage>, CommitError>;
                 fn garbage(&self, after: u64, limit: usize) -> Result<Vec<Garbage>, StoreError>;
                 fn garbage_done(&self, ids: &[u64]) -> Result<(), StoreError>;
                 fn condemn(&self, blob: BlobId) -> Result<bool, StoreError>;
                 fn condemn_instance(&self, instance: InstanceId, incarnation: u64) -> Result<bool, StoreError>;
             }
+            $answer! {
+                fn commit(&self, commit: Commit) -> Result<Committed, CommitError>;
+                fn delete(&self, bucket: BucketId, key: &[u8], precondition: Precondition, marker: VersionId, now_ms: u64) -> Result<Deleted, CommitError>;
+                fn delete_version(&self, bucket: BucketId, key: &[u8], which: Which, judged: Option<Judged<'_>>, now_ms: u64) -> Result<Deleted, CommitError>;
+                fn create_upload(&self, upload: Upload) -> Result<(), CommitError>;
+                fn claim_upload(&self, bucket: BucketId, key: &[u8], instance: InstanceId, claim: &[u8]) -> Result<(), CommitError>;
+                fn put_part(&self, part: PartRow) -> Result<Option<Garbage>, CommitError>;
+                fn abort_upload(&self, bucket: BucketId, key: &[u8], instance: InstanceId, now_ms: u64) -> Result<Garbage, CommitError>;
+                fn replace_instance(&self, change: Replacement) -> Result<Garbage, CommitError>;
+                fn relocate(&self, change: Relocation) -> Result<Option<Garbage>, CommitError>;
+            }
         }
     };
 }
 
-catalog!(Watched);
-catalog!(Edited);
+catalog!(Watched, pass);
+catalog!(Edited, pass);
+catalog!(Unanswering, answer);
