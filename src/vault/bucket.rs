@@ -2,7 +2,7 @@
 
 use super::find::nothing;
 use super::put::check_facts;
-use super::{Vault, VaultError, now_ms};
+use super::{InBucket, Vault, VaultError, now_ms};
 use crate::id::{BucketId, InstanceId};
 use crate::keys::KeyState;
 use crate::store::{Bucket, DeleteBucketError, GenerationState, StoreError, Versioning, Which};
@@ -79,18 +79,24 @@ impl Vault {
     /// # Errors
     /// [`VaultError::NoSuchBucket`], [`VaultError::BucketNotEmpty`], [`VaultError::ReadOnly`]; with
     /// [`VaultError::OutcomeUnknown`] it may be deleted and its key not shredded yet, which the background work does.
-    pub fn delete_bucket(&self, name: &str) -> Result<(), VaultError> {
+    pub fn delete_bucket<'b>(&self, bucket: impl Into<InBucket<'b>>) -> Result<(), VaultError> {
         self.check_writable()?;
-        let (deleted, answer) = match self.stores.catalog.delete_bucket(name, now_ms()) {
-            Ok(id) => (vec![id], Ok(())),
+        let catalog = &self.stores.catalog;
+        let (name, deleted) = match self.in_bucket(&bucket.into()) {
+            Ok(Bucket { id, name, .. }) => {
+                (name, catalog.delete_bucket(id, now_ms()).map(|()| vec![id]))
+            }
+            Err(VaultError::NoSuchBucket(name)) => (name, Err(DeleteBucketError::NotFound)),
+            Err(error) => return Err(error),
+        };
+        let (deleted, answer) = match deleted {
+            Ok(deleted) => (deleted, Ok(())),
             // Deleted by another request, perhaps, which is not done with its key.
             Err(DeleteBucketError::NotFound) => (
-                self.stores.catalog.deleted_buckets()?,
-                Err(VaultError::NoSuchBucket(name.to_owned())),
+                catalog.deleted_buckets()?,
+                Err(VaultError::NoSuchBucket(name)),
             ),
-            Err(DeleteBucketError::NotEmpty) => {
-                return Err(VaultError::BucketNotEmpty(name.to_owned()));
-            }
+            Err(DeleteBucketError::NotEmpty) => return Err(VaultError::BucketNotEmpty(name)),
             Err(DeleteBucketError::Store(error)) => return Err(error.into()),
         };
         for id in deleted {

@@ -154,13 +154,15 @@ fn a_deletion_of_a_bucket_tried_again_ends_after_its_key() {
         );
     }
     scene.keys.broken.store(false, Ordering::SeqCst);
-    let deleted = scene.vault.delete_bucket("b");
+    let another = scene.vault.create_bucket("b", "another").unwrap();
+    let deleted = scene.vault.delete_bucket(&bucket);
     assert!(
         matches!(deleted, Err(VaultError::NoSuchBucket(_))),
         "{deleted:?}"
     );
     let view = scene.keys.inner.fetch_bucket(bucket.id, bucket.generation);
     assert!(view.unwrap().tombstone);
+    assert_eq!(scene.vault.bucket("b").unwrap(), another, "its name only");
 }
 
 #[test]

@@ -320,7 +320,7 @@ macro_rules! catalog {
                 fn bucket(&self, name: &str) -> Result<Option<Bucket>, StoreError>;
                 fn bucket_by_id(&self, id: BucketId) -> Result<Option<Bucket>, StoreError>;
                 fn buckets(&self, after: Option<&str>, limit: usize) -> Result<Vec<Bucket>, StoreError>;
-                fn delete_bucket(&self, name: &str, now_ms: u64) -> Result<BucketId, DeleteBucketError>;
+                fn delete_bucket(&self, bucket: BucketId, now_ms: u64) -> Result<(), DeleteBucketError>;
                 fn deleted_buckets(&self) -> Result<Vec<BucketId>, StoreError>;
                 fn bucket_done(&self, bucket: BucketId) -> Result<(), StoreError>;
                 fn generation(&self, bucket: BucketId, generation: u32) -> Result<Option<GenerationState>, StoreError>;

@@ -159,11 +159,12 @@ pub(super) async fn delete_bucket(
     state: &Arc<AppState>,
     request: S3Request<DeleteBucketInput>,
 ) -> S3Result<S3Response<DeleteBucketOutput>> {
-    let input = request.input;
-    let (vault, name) = (Arc::clone(&state.vault), input.bucket.clone());
-    blocking(move || vault.delete_bucket(&name))
+    // The bucket that the request was allowed on, whatever has its name by now.
+    let bucket = access::bucket(&request)?;
+    let vault = Arc::clone(&state.vault);
+    blocking(move || vault.delete_bucket(&bucket))
         .await?
-        .map_err(|cause| from_vault(cause, &input.bucket))?;
+        .map_err(|cause| from_vault(cause, &request.input.bucket))?;
     Ok(S3Response::new(DeleteBucketOutput::default()))
 }
 

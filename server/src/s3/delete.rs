@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use s3s::dto::*;
-use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use strongroom::store::{Bucket, Marker, Precondition, Which};
 use strongroom::vault::{Judged, Stat, Vault, VaultError};
 
@@ -41,7 +41,7 @@ pub(super) async fn delete_object(
     let vault = Arc::clone(&state.vault);
     let (which, marker) = blocking(move || {
         let marker = deletion.run(&vault)?;
-        Ok::<_, s3s::S3Error>((deletion.which, marker))
+        Ok::<_, S3Error>((deletion.which, marker))
     })
     .await??;
     let version_id = match &marker {
@@ -195,13 +195,25 @@ impl Deletion {
         }
     }
 
+    /// There is nothing to delete, and whoever deleted it may not be done with its key: nobody hears of it before.
+    fn settle(&self, vault: &Vault) -> S3Result<()> {
+        vault
+            .settle(&self.bucket, self.key.as_bytes())
+            .map_err(|cause| self.failed(cause))
+    }
+
+    fn failed(&self, cause: VaultError) -> S3Error {
+        from_vault(cause, &format!("{}/{}", self.bucket.name, self.key))
+    }
+
     /// Takes the key out of sight.
     fn hide(&self, vault: &Arc<Vault>) -> S3Result<Option<Marker>> {
-        let failed = |cause| from_vault(cause, &format!("{}/{}", self.bucket.name, self.key));
+        let failed = |cause| self.failed(cause);
         let precondition = if self.conditions.any() {
             match vault.stat(&self.bucket, self.key.as_bytes(), Which::Current) {
                 Ok(now) => self.conditions.check(self.compat, &now)?,
                 Err(VaultError::NoSuchKey { .. } | VaultError::DeleteMarker { .. }) => {
+                    self.settle(vault)?;
                     self.conditions.on_nothing(self.compat)?;
                     return Ok(None);
                 }
@@ -218,7 +230,7 @@ impl Deletion {
 
     /// Removes a version or a marker for good, unless Object Lock keeps it.
     fn remove(&self, vault: &Arc<Vault>) -> S3Result<Option<Marker>> {
-        let failed = |cause| from_vault(cause, &format!("{}/{}", self.bucket.name, self.key));
+        let failed = |cause| self.failed(cause);
         let key = self.key.as_bytes();
         for _ in 0..MOST_TRIES {
             let (version, facts) = match vault.stat(&self.bucket, key, self.which) {
@@ -231,6 +243,7 @@ impl Deletion {
                 }
                 Err(VaultError::DeleteMarker { marker, .. }) => (marker.version, Vec::new()),
                 Err(VaultError::NoSuchVersion { .. } | VaultError::NoSuchKey { .. }) => {
+                    self.settle(vault)?;
                     self.conditions.on_nothing(self.compat)?;
                     return Ok(None);
                 }
@@ -248,5 +261,48 @@ impl Deletion {
             }
         }
         Err(conflict())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::s3::testing::{put, vault_with_keys};
+
+    fn deletion(bucket: &Arc<Bucket>, which: Which, size: Option<i64>) -> Deletion {
+        Deletion {
+            compat: Compat::Aws,
+            bucket: Arc::clone(bucket),
+            key: "x".to_owned(),
+            which,
+            bypass: false,
+            conditions: Conditions {
+                etag: None,
+                modified: None,
+                size,
+            },
+        }
+    }
+
+    #[test]
+    fn nobody_is_told_that_it_is_gone_while_its_key_is_there() {
+        let ways = [
+            (Which::Current, None),
+            (Which::Current, Some(1)),
+            (Which::Null, None),
+        ];
+        for (which, size) in ways {
+            let (_dir, vault, keys) = vault_with_keys();
+            let bucket = Arc::new(vault.create_bucket("b", "owner").unwrap());
+            put(&vault, &bucket, "x", b"1");
+            keys.set_failing(true); // nothing is shredded any more
+            for turn in 0..2 {
+                let told = deletion(&bucket, which, size).run(&vault);
+                assert!(told.is_err(), "{which:?} {size:?}, turn {turn}");
+            }
+            let seen = vault.stat(&*bucket, b"x", Which::Current);
+            assert!(matches!(seen, Err(VaultError::NoSuchKey { .. })));
+        }
     }
 }

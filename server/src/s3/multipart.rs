@@ -283,19 +283,8 @@ impl Completion {
 
     /// The same answer again, if this upload is the version it became, of as many parts.
     fn completed_before(self) -> S3Result<Completed> {
-        let label = VersionId(self.id.0);
-        let stat = [Which::Label(label), Which::Null]
-            .into_iter()
-            .find_map(|which| {
-                let stat = self
-                    .vault
-                    .stat(&self.bucket, self.key.as_bytes(), which)
-                    .ok()?;
-                let parts = Facts::decode(&stat.facts).parts;
-                let same = parts == u32::try_from(self.parts.len()).ok();
-                (stat.version == label && same).then_some(stat)
-            })
-            .ok_or_else(no_such_upload)?;
+        let at = (&*self.bucket, self.key.as_str());
+        let stat = what_became_of(&self.vault, at, self.id, self.parts.len())?;
         let mut output = self.output(&stat);
         output.version_id = version::of_write(stat.version, stat.null);
         Ok((output, stat, self.bucket, self.key))
@@ -446,6 +435,31 @@ impl Completion {
     }
 }
 
+/// The version that an upload became, of as many parts. Nothing is said of an upload that is gone before its key is, nor
+/// of what a completion replaced.
+fn what_became_of(
+    vault: &Vault,
+    (bucket, key): (&Bucket, &str),
+    upload: InstanceId,
+    parts: usize,
+) -> S3Result<Stat> {
+    let failed = |cause| from_vault(cause, &format!("{}/{key}", bucket.name));
+    vault.settle(bucket, key.as_bytes()).map_err(failed)?;
+    let label = VersionId(upload.0);
+    for which in [Which::Label(label), Which::Null] {
+        let stat = match vault.stat(bucket, key.as_bytes(), which) {
+            Ok(stat) => stat,
+            Err(VaultError::NoSuchVersion { .. } | VaultError::DeleteMarker { .. }) => continue,
+            Err(cause) => return Err(failed(cause)),
+        };
+        let of_as_many = Facts::decode(&stat.facts).parts == u32::try_from(parts).ok();
+        if stat.version == label && of_as_many {
+            return Ok(stat);
+        }
+    }
+    Err(no_such_upload())
+}
+
 /// The ETag that the request has of a part, without quotes.
 fn named_etag(named: &CompletedPart) -> &str {
     let etag = named.e_tag.as_ref().map(ETag::value);
@@ -533,6 +547,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::s3::testing::{put_request, vault_with_keys};
 
     fn parts(numbers: &[i32]) -> S3Result<Vec<(u32, CompletedPart)>> {
         let parts = numbers
@@ -544,6 +559,24 @@ mod tests {
             })
             .collect();
         chosen(Some(CompletedMultipartUpload { parts: Some(parts) }))
+    }
+
+    #[test]
+    fn nobody_is_told_that_an_upload_is_gone_while_its_key_is_there() {
+        let (_dir, vault, keys) = vault_with_keys();
+        let bucket = vault.create_bucket("b", "owner").unwrap();
+        let upload = vault.create_upload(put_request(&bucket, "x"), Vec::new());
+        let id = upload.unwrap().id;
+        let tell = || {
+            let told = what_became_of(&vault, (&bucket, "x"), id, 1);
+            told.unwrap_err().code().as_str().to_owned()
+        };
+        assert_eq!(tell(), "NoSuchUpload", "it became nothing");
+        keys.set_failing(true); // nothing is shredded any more
+        vault.abort_upload(&bucket, b"x", id).unwrap_err();
+        let upload = vault.upload(&bucket, b"x", id);
+        assert!(matches!(upload, Err(VaultError::NoSuchUpload { .. })));
+        assert_ne!(tell(), "NoSuchUpload");
     }
 
     #[test]

@@ -141,11 +141,12 @@ pub trait Catalog: Send + Sync {
     /// Any [`StoreError`] of a read.
     fn buckets(&self, after: Option<&str>, limit: usize) -> Result<Vec<Bucket>, StoreError>;
 
-    /// Deletes a bucket without versions, with its documents, generations and uploads, which are garbage then; it stays among [`Catalog::deleted_buckets`].
+    /// Deletes a bucket without versions, with its documents, generations and uploads, which are garbage then; it stays
+    /// among [`Catalog::deleted_buckets`].
     ///
     /// # Errors
     /// As [`DeleteBucketError`] says.
-    fn delete_bucket(&self, name: &str, now_ms: u64) -> Result<BucketId, DeleteBucketError>;
+    fn delete_bucket(&self, bucket: BucketId, now_ms: u64) -> Result<(), DeleteBucketError>;
 
     /// Deleted buckets whose keys are still to be shredded.
     ///

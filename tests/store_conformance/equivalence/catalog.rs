@@ -187,8 +187,8 @@ fn do_catalog_step(catalog: &dyn Catalog, step: &CatalogStep) -> String {
             };
             answer(catalog.create_bucket(bucket, generation(1, 1)))
         }
-        DeleteBucket(name) => {
-            let deleted = answer(catalog.delete_bucket(&format!("bucket {name}"), 8));
+        DeleteBucket(b) => {
+            let deleted = answer(catalog.delete_bucket(bucket(*b), 8));
             format!("{deleted} {}", answer(catalog.deleted_buckets()))
         }
         Buckets(after, limit) => {

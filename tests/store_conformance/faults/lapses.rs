@@ -458,7 +458,7 @@ impl Catalog for Lapsing {
         bucket(name: &str) -> Result<Option<Bucket>, StoreError>;
         bucket_by_id(id: BucketId) -> Result<Option<Bucket>, StoreError>;
         buckets(after: Option<&str>, limit: usize) -> Result<Vec<Bucket>, StoreError>;
-        delete_bucket(name: &str, now_ms: u64) -> Result<BucketId, DeleteBucketError>;
+        delete_bucket(bucket: BucketId, now_ms: u64) -> Result<(), DeleteBucketError>;
         deleted_buckets() -> Result<Vec<BucketId>, StoreError>;
         bucket_done(bucket: BucketId) -> Result<(), StoreError>;
         generation(bucket: BucketId, generation: u32) -> Result<Option<GenerationState>, StoreError>;

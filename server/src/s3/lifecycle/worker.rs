@@ -231,8 +231,7 @@ impl Pass<'_> {
                     Verdict::Keep => self.settle(version, object, &facts),
                     Verdict::Expire { rule } => {
                         // Its page may be old: perhaps it has other tags since.
-                        let name = &self.bucket.name;
-                        let now = self.vault.stat(name, &object.key, version.which)?;
+                        let now = self.vault.stat(self.bucket, &object.key, version.which)?;
                         if now.facts != object.facts {
                             return Err(VaultError::PreconditionFailed);
                         }
@@ -263,7 +262,7 @@ impl Pass<'_> {
         let now = self.state.documents.read::<Lifecycle>(self.bucket);
         let now = now.ok().flatten();
         match (&self.lifecycle, &now) {
-            (Some(then), Some(now)) if Arc::ptr_eq(then, now) => Ok(()),
+            (Some(then), Some(now)) if then == now => Ok(()),
             _ => Err(VaultError::PreconditionFailed),
         }
     }
@@ -349,8 +348,10 @@ impl Pass<'_> {
                     && self.check_rules().is_ok()
                 {
                     self.done(&key, rule, "upload aborted");
-                    let name = self.bucket;
-                    match self.vault.abort_upload(name, &upload.key, upload.id) {
+                    match self
+                        .vault
+                        .abort_upload(self.bucket, &upload.key, upload.id)
+                    {
                         Ok(()) | Err(VaultError::NoSuchUpload { .. }) => {}
                         Err(cause) => self.failed(&upload.key, &cause),
                     }

@@ -60,16 +60,16 @@ pub(super) fn bucket_deletion(open: &Open) -> Verdict {
     catalog.put_document(Some(BUCKET), "policy", None, Some(b"{}"))?;
     same(
         "not empty",
-        &catalog.delete_bucket("bucket", 8),
+        &catalog.delete_bucket(BUCKET, 8),
         &Err(DeleteBucketError::NotEmpty),
     )?;
     same(
         "not there",
-        &catalog.delete_bucket("other", 8),
+        &catalog.delete_bucket(BucketId([9; 16]), 8),
         &Err(DeleteBucketError::NotFound),
     )?;
     catalog.delete(BUCKET, b"key", Precondition::None, MARKER, 5)?;
-    same("deleted", &catalog.delete_bucket("bucket", 8)?, &BUCKET)?;
+    catalog.delete_bucket(BUCKET, 8)?;
     let late = catalog.commit(commit(writer, b"late")?);
     same("a late commit", &late, &Err(CommitError::NoSuchBucket))?;
     drop(catalog);

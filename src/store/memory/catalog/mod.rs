@@ -273,23 +273,20 @@ impl Catalog for MemoryCatalog {
         Ok(rest.take(limit).cloned().collect())
     }
 
-    fn delete_bucket(&self, name: &str, now_ms: u64) -> Result<BucketId, DeleteBucketError> {
+    fn delete_bucket(&self, id: BucketId, now_ms: u64) -> Result<(), DeleteBucketError> {
         let mut state = lock(&self.0);
-        let id = state
-            .buckets
-            .get(name)
-            .ok_or(DeleteBucketError::NotFound)?
-            .id;
+        let bucket = state.bucket(id).ok_or(DeleteBucketError::NotFound)?;
+        let name = bucket.name.clone();
         if state.keys.keys().any(|(bucket, _)| *bucket == id) {
             return Err(DeleteBucketError::NotEmpty);
         }
         state.abort_all(id, now_ms);
         state.change();
-        state.buckets.remove(name);
+        state.buckets.remove(&name);
         state.generations.retain(|(bucket, _), _| *bucket != id);
         state.documents.retain(|(bucket, _), _| *bucket != Some(id));
         state.deleted.insert(id);
-        Ok(id)
+        Ok(())
     }
 
     fn deleted_buckets(&self) -> Result<Vec<BucketId>, StoreError> {

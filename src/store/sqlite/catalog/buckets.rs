@@ -77,27 +77,23 @@ pub(super) fn after(
     }
 }
 
-pub(super) fn delete(
-    db: &Connection,
-    name: &str,
-    now_ms: u64,
-) -> Result<BucketId, DeleteBucketError> {
-    let bucket = by_name(db, name)?.ok_or(DeleteBucketError::NotFound)?;
-    let number = number(db, bucket.id)?.ok_or(DeleteBucketError::NotFound)?;
+pub(super) fn delete(db: &Connection, id: BucketId, now_ms: u64) -> Result<(), DeleteBucketError> {
+    let bucket = by_id(db, id)?.ok_or(DeleteBucketError::NotFound)?;
+    let number = number(db, id)?.ok_or(DeleteBucketError::NotFound)?;
     if !super::history::none_in(db, number)? {
         return Err(DeleteBucketError::NotEmpty);
     }
     super::uploads::abort_all(db, number, now_ms)?;
     count(db, CHANGES)?;
-    BY_NAME.delete(db, &[text(name)])?;
-    BY_ID.delete(db, &[blob(&bucket.id.0)])?;
+    BY_NAME.delete(db, &[text(&bucket.name)])?;
+    BY_ID.delete(db, &[blob(&id.0)])?;
     for table in ["generations", "documents"] {
         let sql = format!("DELETE FROM {table} WHERE bucket = ?1");
         db.execute(&sql, [i64::try_from(number).unwrap_or(i64::MAX)])
             .map_err(StoreError::from)?;
     }
-    DELETED.add(db, &[blob(&bucket.id.0)])?;
-    Ok(bucket.id)
+    DELETED.add(db, &[blob(&id.0)])?;
+    Ok(())
 }
 
 pub(super) fn deleted(db: &Connection) -> Result<Vec<BucketId>, StoreError> {

@@ -297,9 +297,8 @@ impl Catalog for SqliteCatalog {
         self.0.read(|db| buckets::after(db, after, limit))
     }
 
-    fn delete_bucket(&self, name: &str, now_ms: u64) -> Result<BucketId, DeleteBucketError> {
-        let name = name.to_owned();
-        self.0.write(move |db| buckets::delete(db, &name, now_ms))
+    fn delete_bucket(&self, id: BucketId, now_ms: u64) -> Result<(), DeleteBucketError> {
+        self.0.write(move |db| buckets::delete(db, id, now_ms))
     }
 
     fn deleted_buckets(&self) -> Result<Vec<BucketId>, StoreError> {
