@@ -137,7 +137,7 @@ pub struct Vault {
     /// What blob ids begin with; [`NONE`] once stopped.
     incarnation: AtomicU64,
     /// Why the whole vault does not write, if it does not.
-    read_only: RwLock<Option<String>>,
+    read_only: RwLock<Option<ReadOnly>>,
     /// Garbage entries whose keys this vault has shredded, and which are not forgotten yet.
     shredded: Mutex<HashSet<u64>>,
     /// Shreddings that are under way, or failed.
@@ -179,10 +179,32 @@ impl Vault {
     /// Why the vault does not write, if it does not.
     #[must_use]
     pub fn read_only_reason(&self) -> Option<String> {
-        self.read_only
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.read_only().map(|reason| match reason {
+            ReadOnly::ForReading => "it was started for reading only".to_owned(),
+            ReadOnly::KeyStore(reason) => reason,
+        })
+    }
+
+    /// What is wrong with the key store as a whole, if something is: what it does not have is missing then, and not
+    /// damaged.
+    fn wrong_key_store(&self) -> Option<String> {
+        self.read_only().and_then(|reason| match reason {
+            ReadOnly::ForReading => None,
+            ReadOnly::KeyStore(reason) => Some(reason),
+        })
+    }
+
+    fn read_only(&self) -> Option<ReadOnly> {
+        let reason = self.read_only.read();
+        reason.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_read_only(&self, reason: ReadOnly) {
+        let mut now = self
+            .read_only
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *now = Some(reason);
     }
 
     fn check_writable(&self) -> Result<(), VaultError> {
@@ -224,10 +246,7 @@ impl Vault {
                     "the key store is not the one this catalog belongs to: check the configured paths".to_owned()
                 }
             };
-            *self
-                .read_only
-                .write()
-                .unwrap_or_else(PoisonError::into_inner) = Some(reason);
+            self.set_read_only(ReadOnly::KeyStore(reason));
             return Ok(());
         }
         Err(VaultError::Unavailable(
@@ -240,6 +259,15 @@ impl Drop for Vault {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Why a vault does not write.
+#[derive(Debug, Clone)]
+enum ReadOnly {
+    /// It was started so.
+    ForReading,
+    /// The key store is not the one that the catalog saw last: in which way.
+    KeyStore(String),
 }
 
 #[derive(Default)]

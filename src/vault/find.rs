@@ -89,7 +89,7 @@ impl Vault {
                 .catalog
                 .generation(found.bucket.id, generation)?
         };
-        let key = self.bucket_key(&found.bucket.name, &keys, state, Purpose::Unwrap, principal)?;
+        let key = self.bucket_key(&found.bucket, &keys, state, Purpose::Unwrap, principal)?;
         Ok((key, record))
     }
 
@@ -105,7 +105,7 @@ impl Vault {
     }
 
     fn gone(&self, found: &Found, what: String) -> VaultError {
-        if self.read_only_reason().is_some() {
+        if self.wrong_key_store().is_some() {
             let row = &found.view.row;
             return self.key_missing(format!("{what}: object instance {}", row.instance));
         }

@@ -48,24 +48,26 @@ impl Vault {
     ) -> Result<Arc<BucketKey>, VaultError> {
         let view = self.stores.keys.fetch_bucket(bucket.id, generation)?;
         let state = self.stores.catalog.generation(bucket.id, generation)?;
-        self.bucket_key(&bucket.name, &view, state, purpose, principal)
+        self.bucket_key(bucket, &view, state, purpose, principal)
     }
 
     /// The bucket key of a view, if what key store and catalog say of it allows `purpose`.
     pub(super) fn bucket_key(
         &self,
-        bucket: &str,
+        bucket: &Bucket,
         view: &KeyView,
         state: Option<GenerationState>,
         purpose: Purpose,
         principal: &str,
     ) -> Result<Arc<BucketKey>, VaultError> {
         let Some(record) = &view.bucket_key else {
-            return Err(self.key_missing(format!("the key of bucket {bucket:?}")));
+            let missing = || self.key_missing(format!("the key of bucket {:?}", bucket.name));
+            return Err(self.unless_deleted(bucket, missing));
         };
         let expected = state.and_then(|state| Some((state.rev, KeyState::from_code(state.state)?)));
         if expected.is_none() {
-            return Err(self.bucket_key_error(bucket, KeyError::StateConflict));
+            let conflict = || self.bucket_key_error(&bucket.name, KeyError::StateConflict);
+            return Err(self.unless_deleted(bucket, conflict));
         }
         let masters = self.master_states(view, principal)?;
         let request = Request {
@@ -76,7 +78,16 @@ impl Vault {
         };
         self.keyring
             .bucket_key_for(record, &request)
-            .map_err(|error| self.bucket_key_error(bucket, error))
+            .map_err(|error| self.bucket_key_error(&bucket.name, error))
+    }
+
+    /// A bucket that was deleted since it was looked up has no key, and nothing is wrong then.
+    fn unless_deleted(&self, bucket: &Bucket, wrong: impl FnOnce() -> VaultError) -> VaultError {
+        match self.stores.catalog.bucket_by_id(bucket.id) {
+            Ok(Some(_)) => wrong(),
+            Ok(None) => VaultError::NoSuchBucket(bucket.name.clone()),
+            Err(error) => error.into(),
+        }
     }
 
     /// The states of master key versions in a view. A row that is not authentic counts as disabled.
@@ -147,7 +158,7 @@ impl Vault {
 
     pub(super) fn key_missing(&self, what: String) -> VaultError {
         let why = self
-            .read_only_reason()
+            .wrong_key_store()
             .unwrap_or_else(|| "restore the key store from its newest backup".to_owned());
         VaultError::KeyMissing { what, why }
     }

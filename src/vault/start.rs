@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use super::budget::Budget;
 use super::debts::Debts;
 use super::maintain::NONE;
 use super::{
-    CONTROL_RING, CONTROL_RING_GENERATION, Counts, Stores, Vault, VaultConfig, VaultError, now_ms,
+    CONTROL_RING, CONTROL_RING_GENERATION, Counts, ReadOnly, Stores, Vault, VaultConfig,
+    VaultError, now_ms,
 };
 use crate::format::SEGMENT_LEN;
 use crate::keys::Keyring;
@@ -108,11 +109,7 @@ impl Vault {
         config: VaultConfig,
     ) -> Result<Arc<Self>, VaultError> {
         let vault = Self::new(stores, keyring, config)?;
-        *vault
-            .read_only
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) =
-            Some("it was started for reading only".to_owned());
+        vault.set_read_only(ReadOnly::ForReading);
         Ok(vault)
     }
 

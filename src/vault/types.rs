@@ -301,7 +301,7 @@ pub struct VerifyReport {
     pub parts: u64,
     /// Objects stored with a customer key: record, manifest, layout and lengths were verified, the data was not.
     pub customer_objects: u64,
-    /// Objects that were replaced or deleted while they were read, and are somebody's newer object now.
+    /// Objects, uploads and parts that were replaced, completed or deleted while they were looked at.
     pub changed: u64,
     /// Objects and uploads whose key may not be used now, or whose suite is not built in: not verified.
     pub unopened: u64,

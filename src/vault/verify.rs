@@ -90,7 +90,7 @@ impl Vault {
                 let VersionEntry::Object(object) = version.entry else {
                     continue;
                 };
-                let request = request(&bucket.name, &object.key, which);
+                let request = request(bucket, &object.key, which);
                 let verified = self.verify_object(&request, &mut account.report);
                 account.note((&bucket.name, &object.key, object.instance), verified)?;
             }
@@ -134,7 +134,7 @@ impl Vault {
     fn read_back(self: &Arc<Self>, request: &OpenRequest<'_>) -> Result<u64, VaultError> {
         let first = self.open_bytes(request, |_| Ok(Bytes::Own))?;
         if !first.info().parts.is_empty() {
-            self.part_attrs(request, 0, usize::MAX)?;
+            first.part_attrs(0, usize::MAX)?;
         }
         let read = self.read_to_the_end(first)?;
         let now = self.look_up(&request.bucket, request.key, request.version)?;
@@ -226,7 +226,7 @@ impl Account<'_> {
         let (instance, what) = match verified {
             Ok(()) => return Ok(()),
             Err(VaultError::Damaged { instance, what, .. }) => (instance, what),
-            Err(VaultError::StoreDamaged(what)) => (instance, what),
+            Err(VaultError::StoreDamaged(what) | VaultError::ReadOnly(what)) => (instance, what),
             Err(VaultError::KeyMissing { what, why }) => (instance, format!("{what}: {why}")),
             Err(
                 VaultError::NoSuchKey { .. }
@@ -240,6 +240,7 @@ impl Account<'_> {
             }
             Err(
                 VaultError::Disabled(_)
+                | VaultError::Shredded(_)
                 | VaultError::RootDisabled(_)
                 | VaultError::RootPendingDeletion(_)
                 | VaultError::UnsupportedSuite(_),
@@ -264,7 +265,7 @@ impl Account<'_> {
     }
 }
 
-fn request<'a>(bucket: &'a str, key: &'a [u8], version: Which) -> OpenRequest<'a> {
+fn request<'a>(bucket: &'a Bucket, key: &'a [u8], version: Which) -> OpenRequest<'a> {
     OpenRequest {
         bucket: bucket.into(),
         key,

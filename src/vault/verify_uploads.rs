@@ -10,7 +10,7 @@ use super::find::Miss;
 use super::source::Source;
 use super::verify::{Account, VERIFIER};
 use super::{Vault, VaultError};
-use crate::format::{HEADER_LEN, Header, NamedList, SEGMENT_LEN, parse_header, sealed_len};
+use crate::format::{HEADER_LEN, Header, NamedList, SEGMENT_LEN, Suite, parse_header, sealed_len};
 use crate::id::InstanceId;
 use crate::keys::{BucketKey, DataKey, Mode, Purpose};
 use crate::object::{BlobOpener, ObjectError};
@@ -59,6 +59,11 @@ impl Vault {
         account: &mut Account<'_>,
     ) -> Result<(), VaultError> {
         let keys = self.keys_of(bucket, upload)?;
+        // Under a customer's key nothing is opened.
+        let suite = Suite::from_byte(upload.suite).ok();
+        if let Some(suite) = suite.filter(|suite| keys.1.is_some() && !suite.is_built_in()) {
+            return Err(VaultError::UnsupportedSuite(suite));
+        }
         let mut after = 0;
         loop {
             let page = self.stores.catalog.parts(upload.instance, after, PAGE);

@@ -8,7 +8,7 @@ use strongroom::keys::testing::{Fault, SoftMasterKey};
 use strongroom::keys::{KeyState, MasterVersionState, Purpose, Request};
 use strongroom::store::{GenerationState, MasterRow};
 use strongroom::vault::{
-    Bucket, CommitRequest, Precondition, Protection, StorePaths, Stores, Vault, VaultError, Which,
+    Bucket, CommitRequest, Finding, Precondition, Protection, StorePaths, Stores, Vault, VaultError, Which,
 };
 
 use crate::support::*;
@@ -120,6 +120,38 @@ fn a_state_that_differs_between_key_store_and_catalog_stops_writes_and_is_counte
     ));
     assert_eq!(get(&vault, "b", b"x").unwrap(), b"1");
     assert!(vault.counters().alarms >= 1);
+}
+
+/// A key that cannot be told to be good is a finding, one that is shredded is not; neither keeps others from being read.
+#[test]
+fn verify_goes_on_behind_a_bucket_whose_key_is_in_doubt_or_shredded() {
+    let dir = tempfile::tempdir().unwrap();
+    let (stores, vault, bucket) = start(dir.path());
+    put(&vault, "b", b"x", b"1").unwrap();
+    vault.create_bucket("c", "owner").unwrap();
+    put(&vault, "c", b"x", b"1").unwrap();
+    let verify = || {
+        let mut found = Vec::new();
+        let report = vault.verify(None, &mut |it| found.push(it.clone())).unwrap();
+        (report.objects, report.unopened, found)
+    };
+    let before = stores.catalog.generation(bucket.id, 1).unwrap();
+    let in_doubt = GenerationState {
+        state: u8::MAX,
+        ..before.unwrap()
+    };
+    let set = |from, to| stores.catalog.set_generation(bucket.id, from, to, false);
+    set(before, in_doubt).unwrap();
+    let (objects, unopened, found) = verify();
+    assert_eq!((objects, unopened, found.len()), (1, 0, 1));
+    assert!(
+        matches!(&found[0], Finding::Object { bucket, .. } if bucket == "b"),
+        "{found:?}"
+    );
+    set(Some(in_doubt), before.unwrap()).unwrap();
+    set_state(&stores, &bucket, KeyState::Shredded, true);
+    let (objects, unopened, found) = verify();
+    assert_eq!((objects, unopened, found.len()), (1, 1, 0), "{found:?}");
 }
 
 #[test]
@@ -311,4 +343,22 @@ fn a_vault_started_to_read_serves_beside_the_one_that_writes() {
         Err(VaultError::ReadOnly(_))
     ));
     assert_eq!(reader.verify(None, &mut |_| ()).unwrap().objects, 1);
+}
+
+/// That it only reads is no reason for anything to be missing.
+#[test]
+fn a_vault_started_to_read_tells_what_is_lost_as_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (stores, writer, _) = start(dir.path());
+    let lost_key = put(&writer, "b", b"key", b"1").unwrap().instance;
+    put(&writer, "b", b"blob", &bytes(100_000, 1)).unwrap();
+    stores.keys.shred(&[lost_key]).unwrap();
+    let blob = blobs_of(&stores.blobs)[0];
+    assert!(stores.blobs.remove(blob).unwrap());
+    let reader = Vault::start_to_read(stores, keyring(), Default::default()).unwrap();
+    for key in [&b"key"[..], b"blob"] {
+        let lost = get(&reader, "b", key);
+        assert!(matches!(lost, Err(VaultError::Damaged { .. })), "{lost:?}");
+    }
+    assert_eq!(reader.counters().damaged, 2);
 }

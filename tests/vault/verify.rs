@@ -3,9 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+#[cfg(not(feature = "gcm"))]
+use strongroom::format::Suite;
 use strongroom::store::Locator;
-use strongroom::vault::{CommitRequest, Finding, Protection, Vault, VaultConfig};
+use strongroom::vault::{CommitRequest, Finding, Precondition, Protection, Vault, VaultConfig};
 
+use crate::held::{holder, watched};
 use crate::support::*;
 use crate::uploads::{begin, complete, part_request, put_part};
 
@@ -137,6 +140,58 @@ fn it_finds_what_is_wrong_with_any_part_of_an_upload_under_way() {
     assert_eq!(verify().1, [b"ours"], "an upload without its key record");
 }
 
+/// Held when it has looked a key up, or is about to: the bucket is deleted then, and its key with it.
+#[test]
+fn a_bucket_that_is_deleted_meanwhile_is_no_finding() {
+    for step in ["before fetch_bucket", "before generation"] {
+        for is_completed in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let real = stores(dir.path());
+            let held = holder(step);
+            let vault = Vault::start(real.clone(), keyring(), Default::default()).unwrap();
+            let bucket = vault.create_bucket("b", "owner").unwrap();
+            let upload = begin(&vault, b"x", Protection::Managed);
+            let info = put_part(&vault, b"x", upload, 1, &bytes(1000, 1)).unwrap();
+            if is_completed {
+                complete(&vault, b"x", upload, &[&info]).unwrap();
+            }
+            let beside = watched(&real, &held.hook);
+            let beside = Vault::start_to_read(beside, keyring(), Default::default()).unwrap();
+            held.arm();
+            let report = std::thread::scope(|scope| {
+                let verified = scope.spawn(|| beside.verify(None, &mut |it| panic!("{it:?}")));
+                held.wait();
+                vault.delete("b", b"x", Precondition::None).unwrap();
+                vault.delete_bucket(&bucket).unwrap();
+                vault.create_bucket("b", "another").unwrap();
+                held.let_go();
+                verified.join().unwrap()
+            });
+            assert_eq!(report.unwrap().changed, 1, "{step} {is_completed}");
+            assert_eq!(beside.counters().alarms, 0, "{step} {is_completed}");
+        }
+    }
+}
+
+/// The catalog says that it is sealed in a way that nothing here knows how to open.
+#[cfg(not(feature = "gcm"))]
+#[test]
+fn an_upload_under_a_suite_that_is_not_built_in_is_not_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = vault(dir.path());
+    vault.create_bucket("b", "owner").unwrap();
+    let upload = begin(&vault, b"x", Protection::Managed);
+    put_part(&vault, b"x", upload, 1, b"part").unwrap();
+    drop(vault);
+    let catalog = rusqlite::Connection::open(dir.path().join("catalog.db")).unwrap();
+    let sql = format!("UPDATE uploads SET suite = {}", Suite::Gcm as u8);
+    assert_eq!(catalog.execute(&sql, []).unwrap(), 1);
+    drop(catalog);
+    let vault = self::vault(dir.path());
+    let report = vault.verify(None, &mut |it| panic!("{it:?}")).unwrap();
+    assert_eq!(report.unopened, 1);
+}
+
 #[test]
 fn it_goes_on_behind_rows_of_the_catalog_that_are_damaged_or_lost() {
     let dir = tempfile::tempdir().unwrap();
@@ -191,7 +246,7 @@ fn overwrites_deletes_and_removed_blobs_are_no_findings() {
                     put(vault, "b", key.as_bytes(), &bytes(size, turn)).unwrap();
                     if turn % 7 == 0 {
                         vault
-                            .delete("b", key.as_bytes(), strongroom::vault::Precondition::None)
+                            .delete("b", key.as_bytes(), Precondition::None)
                             .unwrap();
                     }
                     vault.maintain().unwrap(); // blobs go at once

@@ -87,22 +87,20 @@ impl Verify {
             }})
             .to_string();
         }
-        let mut text = format!(
-            "{} objects authenticated ({} bytes)",
-            report.objects, report.bytes
-        );
+        let mut text = format!("{} objects", report.objects);
+        if report.parts > 0 {
+            text.push_str(&format!(" and {} parts of uploads under way", report.parts));
+        }
+        text.push_str(&format!(" authenticated ({} bytes)", report.bytes));
         if report.customer_objects > 0 {
             text.push_str(&format!(
                 ", {} under customer keys verified without their data",
                 report.customer_objects
             ));
         }
-        if report.parts > 0 {
-            text.push_str(&format!(", {} parts of uploads under way", report.parts));
-        }
         if report.unopened > 0 {
             text.push_str(&format!(
-                ", {} not verified because their key is disabled or their suite is not built in",
+                ", {} not verified because their key is disabled or shredded, or their suite not built in",
                 report.unopened
             ));
         }
