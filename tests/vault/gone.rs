@@ -267,7 +267,12 @@ fn who_deletes_or_overwrites_waits_for_whoever_replaced_what_the_object_was_befo
             ("overwrite", OVERWRITE),
             ("another key", REWRAP),
         ] {
-            is_waited_for(&format!("{what} after {before}"), first, second, |old, _| old);
+            is_waited_for(
+                &format!("{what} after {before}"),
+                first,
+                second,
+                |old, _| old,
+            );
         }
     }
 }

@@ -8,7 +8,8 @@ use strongroom::keys::testing::{Fault, SoftMasterKey};
 use strongroom::keys::{KeyState, MasterVersionState, Purpose, Request};
 use strongroom::store::{GenerationState, MasterRow};
 use strongroom::vault::{
-    Bucket, CommitRequest, Finding, Precondition, Protection, StorePaths, Stores, Vault, VaultError, Which,
+    Bucket, CommitRequest, Finding, Precondition, Protection, StorePaths, Stores, Vault,
+    VaultError, Which,
 };
 
 use crate::support::*;
@@ -132,7 +133,9 @@ fn verify_goes_on_behind_a_bucket_whose_key_is_in_doubt_or_shredded() {
     put(&vault, "c", b"x", b"1").unwrap();
     let verify = || {
         let mut found = Vec::new();
-        let report = vault.verify(None, &mut |it| found.push(it.clone())).unwrap();
+        let report = vault
+            .verify(None, &mut |it| found.push(it.clone()))
+            .unwrap();
         (report.objects, report.unopened, found)
     };
     let before = stores.catalog.generation(bucket.id, 1).unwrap();

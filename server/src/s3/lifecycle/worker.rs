@@ -348,10 +348,7 @@ impl Pass<'_> {
                     && self.check_rules().is_ok()
                 {
                     self.done(&key, rule, "upload aborted");
-                    match self
-                        .vault
-                        .abort_upload(self.bucket, &upload.key, upload.id)
-                    {
+                    match self.vault.abort_upload(self.bucket, &upload.key, upload.id) {
                         Ok(()) | Err(VaultError::NoSuchUpload { .. }) => {}
                         Err(cause) => self.failed(&upload.key, &cause),
                     }
