@@ -8,9 +8,6 @@ mod adapters;
 mod batch;
 mod error;
 mod file;
-#[cfg(feature = "mmap")]
-#[allow(unsafe_code)]
-mod mapping;
 mod opener;
 mod plain;
 mod sealer;

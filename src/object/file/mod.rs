@@ -19,8 +19,6 @@ use rayon::prelude::*;
 use self::output::Output;
 use self::prologue::Prologue;
 use super::error::ObjectError;
-#[cfg(feature = "mmap")]
-use super::mapping::Mapping;
 use super::sealer::BlobSealer;
 use super::stream_opener::StreamOpener;
 use crate::format::{FormatError, HEADER_LEN, Suite};
@@ -67,9 +65,6 @@ pub struct FileOptions<'a> {
     pub force: bool,
     /// Make an output file durable (fsync of the file, then of its directory) before it appears. On by default.
     pub sync: bool,
-    /// Read large input files through a mapping (feature `mmap`; without it this changes nothing). Only for files that
-    /// nothing shortens meanwhile: then the system ends this process. Off by default; measured, it is worth little.
-    pub map: bool,
     /// Suite that files are sealed under; suite 0 is refused (F-99).
     pub suite: Suite,
     /// Called with the number of input bytes done since the last call, from any thread.
@@ -89,7 +84,6 @@ impl Default for FileOptions<'_> {
         Self {
             force: false,
             sync: true,
-            map: false,
             suite: Suite::Cbc64Gmac,
             progress: None,
         }
@@ -404,7 +398,7 @@ fn with_ends(
     options: &FileOptions<'_>,
     work: impl FnOnce(Input<'_>, OutputEnd<'_>) -> Result<FileSummary, FileError>,
 ) -> Result<FileSummary, FileError> {
-    let input = Input::new(from, options)?;
+    let input = Input::new(from)?;
     match to {
         Target::Stream(stream) => {
             let summary = work(input, OutputEnd::Stream(stream))?;
@@ -424,18 +418,10 @@ struct InputFile {
     file: File,
     path: PathBuf,
     len: u64,
-    #[cfg(feature = "mmap")]
-    mapping: Option<Mapping>,
 }
 
 impl InputFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), FileError> {
-        #[cfg(feature = "mmap")]
-        if let Some(mapping) = &self.mapping {
-            return mapping
-                .read_at(buf, offset)
-                .map_err(io_error("reading", Some(&self.path)));
-        }
         self.file
             .read_exact_at(buf, offset)
             .map_err(|error| match error.kind() {
@@ -454,13 +440,6 @@ impl InputFile {
     }
 }
 
-/// A mapping of the file, if it is wanted, large enough to be worth it, and to be had.
-#[cfg(feature = "mmap")]
-fn mapping(file: &File, len: u64, options: &FileOptions<'_>) -> Option<Mapping> {
-    let wanted = options.map && len > SMALL_FILE;
-    wanted.then(|| Mapping::new(file, len).ok()).flatten()
-}
-
 enum Input<'a> {
     File(InputFile),
     /// A pipe, a device, or a file that says it is empty (as those of /proc do).
@@ -469,9 +448,7 @@ enum Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    fn new(from: Source<'a>, options: &FileOptions<'_>) -> Result<Self, FileError> {
-        #[cfg(not(feature = "mmap"))]
-        let _ = options; // there is nothing but reading
+    fn new(from: Source<'a>) -> Result<Self, FileError> {
         let path = match from {
             Source::Stream(stream) => return Ok(Self::Stream(stream)),
             Source::Path(path) => path,
@@ -481,13 +458,7 @@ impl<'a> Input<'a> {
         let path = path.to_owned();
         if meta.is_file() && meta.len() > 0 {
             let len = meta.len();
-            return Ok(Self::File(InputFile {
-                #[cfg(feature = "mmap")]
-                mapping: mapping(&file, len, options),
-                file,
-                path,
-                len,
-            }));
+            return Ok(Self::File(InputFile { file, path, len }));
         }
         Ok(Self::Opened(file, path))
     }

@@ -144,25 +144,6 @@ fn a_durable_file_is_as_whole_as_any() {
     assert_eq!(dir.names(), ["opened", "plain", "plain.sealed"]);
 }
 
-#[test]
-fn a_mapped_input_gives_the_same_as_one_that_is_read() {
-    let (dir, keys) = (Dir::new(), key_file());
-    let options = FileOptions {
-        map: true,
-        force: true,
-        ..options()
-    };
-    for len in [1, SMALL_FILE as usize, SMALL_FILE as usize + 1, 3_000_000] {
-        let plain = paint(len);
-        fs::write(&dir.plain, &plain).unwrap();
-        let (from, to) = (Source::Path(&dir.plain), Target::Path(&dir.sealed));
-        seal_file(&keys, from, to, &options).unwrap();
-        let (from, to) = (Source::Path(&dir.sealed), Target::Path(&dir.opened));
-        open_file(&keys, from, to, &options).unwrap();
-        assert!(fs::read(&dir.opened).unwrap() == plain, "{len}");
-    }
-}
-
 /// F-96: a run makes one bucket key, and every run its own.
 #[test]
 fn one_run_shares_a_bucket_key_and_no_two_runs_do() {
