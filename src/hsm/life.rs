@@ -207,8 +207,8 @@ impl Token {
                 return Err(gone(self.config.active_version.unwrap_or(1)));
             }
             // A token whose storage went away shows no keys and no error. Only a module that was
-            // begun anew is believed when it says that a key is gone.
-            Some(life) if need < Need::Module => {
+            // begun anew, by this root or by another, is believed when it says that a key is gone.
+            Some(life) if need < Need::Module && life.generation == module.generation() => {
                 if let Some(version) = life
                     .keys
                     .keys()

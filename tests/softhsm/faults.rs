@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use strongroom::hsm::HsmMasterKey;
+use strongroom::hsm::{HsmAdmin, HsmConfig, HsmMasterKey};
 use strongroom::keys::{MasterKey, MasterKeyError, WrappedSecret};
 use subtle::ConstantTimeEq;
 
-use crate::kit::{Fault, fault, painted, recovery_time, token_test};
+use crate::kit::{Fault, fault, painted, recovery_time, softhsm, token_test};
 
 /// Deadline of a caller, with room for a slow machine.
 const IN_TIME: Duration = Duration::from_secs(3);
@@ -221,6 +221,32 @@ token_test! {
         assert!(matches!(master.unwrap(1, &blob), Err(MasterKeyError::KeyMissing { version: 1 })));
         fault.set("");
         assert!(recovery_time(|| master.unwrap(1, &blob)) < RECOVERED);
+    }
+}
+
+token_test! {
+    fn a_module_that_another_root_began_anew_is_believed_too(site: &Site) {
+        site.provision(1);
+        let other = site.other_config();
+        let admin = HsmAdmin::open(softhsm()).unwrap();
+        for version in [1, 2] {
+            admin.generate(&other, version, &other.pin).unwrap();
+        }
+        drop(admin);
+        let fault = fault();
+        let one = HsmMasterKey::open(site.faulty_config()).unwrap();
+        let two = HsmMasterKey::open(HsmConfig { module: fault.path.clone(), ..other }).unwrap();
+        let [of_one, of_two] = [&one, &two].map(|root| root.wrap(1, &painted(1)).unwrap());
+        assert_eq!(two.versions(), [1, 2]);
+
+        site.elsewhere("destroy-other 2");
+        fault.set("C_UnwrapKey:finalize,count=1");
+        one.unwrap(1, &of_one).unwrap();
+        let lives = one.stats().lives;
+        two.unwrap(1, &of_two).unwrap();
+        assert_eq!(two.versions(), [1]);
+        one.unwrap(1, &of_one).unwrap();
+        assert_eq!(one.stats().lives, lives, "the second root began the module anew again");
     }
 }
 

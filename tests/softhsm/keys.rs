@@ -170,9 +170,7 @@ token_test! {
 token_test! {
     fn two_roots_share_a_module(site: &Site) {
         site.provision(1);
-        let mut other = site.config();
-        other.root = strongroom::id::RootId([0x77; 16]);
-        other.key_label = "the-other".to_owned();
+        let other = site.other_config();
         let admin = HsmAdmin::open(softhsm()).unwrap();
         admin.generate(&other, 1, &other.pin).unwrap();
         let (one, two) = (site.open(), HsmMasterKey::open(other).unwrap());

@@ -76,7 +76,16 @@ impl Site {
         HsmConfig::new(softhsm(), TOKEN, self.pin_file("pin", PIN), ROOT)
     }
 
-    /// The same over the module that fails on demand.
+    /// That of another root in the same token.
+    pub(crate) fn other_config(&self) -> HsmConfig {
+        HsmConfig {
+            root: RootId([0x77; 16]),
+            key_label: "the-other".to_owned(),
+            ..self.config()
+        }
+    }
+
+    /// The first one's over the module that fails on demand.
     pub(crate) fn faulty_config(&self) -> HsmConfig {
         HsmConfig {
             module: fault().path.clone(),
@@ -151,6 +160,7 @@ fn elsewhere() {
     let pin = site.pin_file("other-pin", PIN);
     match verb {
         "destroy" => admin.destroy(&site.config(), version, &pin).unwrap(),
+        "destroy-other" => admin.destroy(&site.other_config(), version, &pin).unwrap(),
         "generate" => assert!(
             admin
                 .generate(&site.config(), version, &pin)
