@@ -100,11 +100,12 @@ fn beside_age(effort: Effort, size: &str, place: &Place) -> Vec<Row> {
     .into()
 }
 
-/// P15: what a large input takes over what the program takes while it waits for one.
+/// P15: what a large input takes over what the program takes while it waits for one, in memory of its own. The pages of
+/// the program's file are the kernel's: how many of them are resident differs from run to run by more than a buffer.
 pub(crate) fn memory(effort: Effort) -> Vec<Row> {
     let target = Target::AtMost(1.0);
     let size = effort.pick("8 MiB", "4 GiB");
-    let work = |what: &str| format!("{what} of {size}: peak memory a stream, MiB");
+    let work = |what: &str| format!("{what} of {size}: peak private memory a stream, MiB");
     let place = match Place::new() {
         Ok(place) => place,
         Err(why) => return vec![Row::not_run("P15", work("a stream"), target, &why)],
@@ -226,13 +227,13 @@ fn timed(to: &Path, work: impl FnOnce()) -> f64 {
     seconds
 }
 
-/// Peak resident memory of a child until it ends, in MiB, as the kernel counts it.
+/// Peak of the private memory that is resident of a child until it ends, in MiB.
 fn peak(mut child: Child) -> f64 {
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0.0_f64;
     loop {
         let text = fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
         let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
         peak = peak.max(kib.unwrap_or(0.0) / 1024.0);
         if let Some(status) = child.try_wait().expect("a child") {

@@ -20,7 +20,7 @@ pub(super) fn seal(
     output: OutputEnd<'_>,
     options: &FileOptions<'_>,
 ) -> Result<FileSummary, FileError> {
-    let sealed = HEADER_LEN + (SEGMENTS + 1) * SEALED_SEGMENT_LEN;
+    let sealed = HEADER_LEN + SEGMENTS * SEALED_SEGMENT_LEN + PADDING;
     run(
         sealer,
         input,
@@ -221,6 +221,8 @@ impl Count<'_> {
     }
 }
 
+/// What the sealer wants room for behind the last segment, whose padding may come to less.
+const PADDING: usize = 16;
 /// Segments to a buffer. Four buffers, two a side, and the stacks of three threads stay below 1 MiB.
 const SEGMENTS: usize = 2;
 const BUFFERS: usize = 2;
