@@ -77,7 +77,11 @@ fn everything() -> impl Iterator<Item = (Backend, Suite)> {
 
 /// Seals and opens a full segment and a short last one, and fails to open a damaged one and a blob of another key.
 fn work(backend: Backend, dk: &Secret<32>, suite: Suite) {
-    let plain = vec![0x5A; SEGMENT_LEN];
+    let mut plain = vec![0x5A; SEGMENT_LEN];
+    // Where the last segment's end is, too, which goes another way.
+    for at in [0, 960, SEGMENT_LEN - 32] {
+        plaintext(dk, &mut plain[at..at + 32]);
+    }
     let mut sealed = vec![0; SEALED_SEGMENT_LEN];
     let mut opened = vec![0; SEGMENT_LEN];
     let (seal, header) = SealKeys::create_on(backend, dk, suite, 0, salt(suite)).unwrap();
@@ -92,9 +96,24 @@ fn work(backend: Backend, dk: &Secret<32>, suite: Suite) {
             .unwrap_err();
     }
     drop((seal, open));
+    wipe(&mut plain);
+    wipe(&mut opened);
     let (_, mut other) = SealKeys::create_on(backend, dk, suite, 0, salt(suite)).unwrap();
     other[79] ^= 1;
     OpenKeys::open_on(backend, dk, &other).unwrap_err();
+}
+
+/// Plaintext to look for: no other memory has it.
+fn plaintext(dk: &Secret<32>, out: &mut [u8]) {
+    for (byte, key) in out.iter_mut().zip(dk.expose()) {
+        *byte = !key;
+    }
+}
+
+/// What this test itself put where.
+fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    std::hint::black_box(bytes);
 }
 
 /// The data key itself lives in its locked slot, and nowhere else.
@@ -126,13 +145,15 @@ fn derived_elsewhere(dk: &Secret<32>) -> Vec<Needle> {
         .collect()
 }
 
-/// The data key, also as SHA-256 loads it for the commitment; then for each suite the subkeys, the round keys of all schedules and the powers of
+/// The data key, also as SHA-256 loads it for the commitment; the plaintext; then for each suite the subkeys, the round keys of all schedules and the powers of
 /// the GHASH key: as 16-byte strings, in masked form.
 fn print_needles(masked: &str) {
     let dk: [u8; 32] = unmask(&unhex(masked)).try_into().unwrap();
     let print = |secret: &[u8]| println!("needle {}", hex(Needle::new(secret).masked()));
     println!();
     print(&dk);
+    // As `plaintext` has it.
+    dk.map(|byte| !byte).chunks(16).for_each(print);
     // Words in the other order of bytes, as they are hashed.
     let mut words = dk;
     words.chunks_mut(4).for_each(<[u8]>::reverse);

@@ -36,18 +36,19 @@ pub(crate) fn compress_each(backend: Backend, states: &mut [State], blocks: &[Bl
     debug_assert_eq!(states.len(), blocks.len());
     #[cfg(target_arch = "x86_64")]
     if let Some(proof) = backend.vaes512() {
-        let groups = states.chunks_mut(LANES).zip(blocks.chunks(LANES));
-        for (states, blocks) in groups {
-            if states.len() < WORTH_IT {
-                one_by_one(states, blocks);
-                continue;
-            }
-            let (mut all, mut of) = ([START; LANES], [[0; BLOCK_LEN]; LANES]);
-            all[..states.len()].copy_from_slice(states);
-            of[..blocks.len()].copy_from_slice(blocks);
-            proof.sha256_lanes(&mut all, &of);
-            states.copy_from_slice(&all[..states.len()]);
+        let (full, states) = states.as_chunks_mut::<LANES>();
+        let (full_blocks, blocks) = blocks.as_chunks::<LANES>();
+        for (states, blocks) in full.iter_mut().zip(full_blocks) {
+            proof.sha256_lanes(states, blocks);
         }
+        if states.len() < WORTH_IT {
+            return one_by_one(states, blocks);
+        }
+        let (mut all, mut of) = ([START; LANES], [[0; BLOCK_LEN]; LANES]);
+        all[..states.len()].copy_from_slice(states);
+        of[..blocks.len()].copy_from_slice(blocks);
+        proof.sha256_lanes(&mut all, &of);
+        states.copy_from_slice(&all[..states.len()]);
         return;
     }
     let _ = backend;

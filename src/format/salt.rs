@@ -1,6 +1,7 @@
 //! Salts that stay fresh when the random source repeats (F-07).
 
 use std::{
+    slice,
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -8,7 +9,7 @@ use std::{
 use super::FormatError;
 use crate::cipher::{
     Backend,
-    sha256::{self, compress_each, only_block},
+    sha256::{self, BLOCK_LEN, LANES, compress_each, only_block},
 };
 
 /// 32 bytes that make the keys of a blob or record its own. Public; used once.
@@ -24,42 +25,56 @@ impl Salt {
     /// # Errors
     /// [`FormatError::Random`].
     pub fn fresh(part: u32) -> Result<Self, FormatError> {
-        let [salt] = Self::fresh_each(part)?;
+        let mut salt = Self([0; 32]);
+        Self::draw(part, &mut [[0; 24]], slice::from_mut(&mut salt))?;
         Ok(salt)
     }
 
-    /// `N` of them, each as [`Salt::fresh`]: the kernel and the clock are asked once for all.
-    pub(crate) fn fresh_each<const N: usize>(part: u32) -> Result<[Self; N], FormatError> {
-        let mut random = [[0; 24]; N];
+    /// `count` of them, each as [`Salt::fresh`]: the kernel and the clock are asked once for all.
+    pub(crate) fn fresh_each(part: u32, count: usize) -> Result<Vec<Self>, FormatError> {
+        let mut salts: Vec<_> = (0..count).map(|_| Self([0; 32])).collect();
+        Self::draw(part, &mut vec![[0; 24]; count], &mut salts)?;
+        Ok(salts)
+    }
+
+    fn draw(part: u32, random: &mut [[u8; 24]], salts: &mut [Self]) -> Result<(), FormatError> {
         getrandom::fill(random.as_flattened_mut()).map_err(FormatError::Random)?;
-        let (nonce, clock_ns) = (process_nonce()?, clock_ns());
-        Ok(Self::mix(random, nonce, reserve(N), clock_ns, part))
+        let (nonce, number) = (process_nonce()?, reserve(random.len()));
+        Self::mix(random, nonce, number, clock_ns(), part, salts);
+        Ok(())
     }
 
     /// The `part` of the salt of a data key record.
     pub const RECORD: u32 = u32::MAX;
 
     /// Each a digest of its random bytes, the nonce, its number counted from `number` on, the clock and the part.
-    fn mix<const N: usize>(
-        random: [[u8; 24]; N],
+    fn mix(
+        random: &[[u8; 24]],
         nonce: u64,
         mut number: u64,
         clock_ns: u64,
         part: u32,
-    ) -> [Self; N] {
-        let blocks = random.map(|random| {
-            let mut input = [0; 52];
-            input[..24].copy_from_slice(&random);
-            input[24..32].copy_from_slice(&nonce.to_le_bytes());
-            input[32..40].copy_from_slice(&number.to_le_bytes());
-            input[40..48].copy_from_slice(&clock_ns.to_le_bytes());
-            input[48..].copy_from_slice(&part.to_le_bytes());
-            number = number.wrapping_add(1);
-            only_block(&input, 0)
-        });
-        let mut states = [sha256::START; N];
-        compress_each(Backend::detect(), &mut states, &blocks);
-        states.map(|state| Self(sha256::digest(&state)))
+        salts: &mut [Self],
+    ) {
+        let groups = random.chunks(LANES).zip(salts.chunks_mut(LANES));
+        for (random, salts) in groups {
+            let (mut states, mut blocks) = ([sha256::START; LANES], [[0; BLOCK_LEN]; LANES]);
+            for (block, random) in blocks.iter_mut().zip(random) {
+                let mut input = [0; 52];
+                input[..24].copy_from_slice(random);
+                input[24..32].copy_from_slice(&nonce.to_le_bytes());
+                input[32..40].copy_from_slice(&number.to_le_bytes());
+                input[40..48].copy_from_slice(&clock_ns.to_le_bytes());
+                input[48..].copy_from_slice(&part.to_le_bytes());
+                number = number.wrapping_add(1);
+                *block = only_block(&input, 0);
+            }
+            let count = random.len();
+            compress_each(Backend::detect(), &mut states[..count], &blocks[..count]);
+            for (salt, state) in salts.iter_mut().zip(&states) {
+                salt.0 = sha256::digest(state);
+            }
+        }
     }
 }
 
@@ -112,7 +127,7 @@ mod tests {
     #[test]
     fn a_salt_is_the_digest_of_its_five_inputs() {
         let (nonce, clock) = (0x0102_0304_0506_0708_u64, 1_700_000_000_000_000_000);
-        let salts: [Salt; 17] = Salt::mix([[0xAB; 24]; 17], nonce, 3, clock, Salt::RECORD);
+        let salts: [Salt; 17] = mixed([[0xAB; 24]; 17], nonce, 3, clock, Salt::RECORD);
         for (count, salt) in (3..).zip(salts) {
             let mut input = vec![0xAB; 24];
             for number in [nonce, count, clock] {
@@ -131,8 +146,7 @@ mod tests {
             let threads: Vec<_> = (0..4)
                 .map(|_| {
                     scope.spawn(|| {
-                        let some =
-                            |_| Salt::mix([[7; 24]; 5], 1, reserve(5), 0, 0).map(|salt| salt.0);
+                        let some = |_| mixed([[7; 24]; 5], 1, reserve(5), 0, 0).map(|salt| salt.0);
                         (0..1000).flat_map(some).collect::<Vec<_>>()
                     })
                 })
@@ -145,11 +159,33 @@ mod tests {
 
     #[test]
     fn parts_and_processes_have_salts_of_their_own() {
-        let salt = |nonce, part| Salt::mix([[0; 24]], nonce, 0, 0, part);
+        let salt = |nonce, part| mixed([[0; 24]], nonce, 0, 0, part);
         assert_eq!(salt(1, 0), salt(1, 0));
         assert_ne!(salt(1, 0), salt(1, 1));
         assert_ne!(salt(1, 0), salt(2, 0));
         assert_ne!(Salt::fresh(0).unwrap(), Salt::fresh(0).unwrap());
+    }
+
+    /// As many as are asked for, and none twice.
+    #[test]
+    fn several_salts_are_each_drawn() {
+        for count in [0, 1, 16, 17, 40] {
+            let salts = Salt::fresh_each(Salt::RECORD, count).unwrap();
+            let all: HashSet<[u8; 32]> = salts.into_iter().map(|salt| salt.0).collect();
+            assert_eq!(all.len(), count);
+        }
+    }
+
+    fn mixed<const N: usize>(
+        random: [[u8; 24]; N],
+        nonce: u64,
+        number: u64,
+        clock_ns: u64,
+        part: u32,
+    ) -> [Salt; N] {
+        let mut salts = [const { Salt([0; 32]) }; N];
+        Salt::mix(&random, nonce, number, clock_ns, part, &mut salts);
+        salts
     }
 
     /// F-07: parent and child go on from the same counter, so only the nonce tells them apart when

@@ -5,9 +5,10 @@
 //! body. [`schedule`] and [`hash`] are what all widths share: single-block AES and GHASH arithmetic.
 //! [`key_wrap`] and [`sha256`] are for keys: short chains that have nothing to fuse, but others to go beside.
 //!
-//! Unsafe code here is of three kinds: loads and stores of one vector (volatile where they wipe), an empty `asm!` that keeps the
-//! compiler from moving work, and the calls of functions with target features, for which a `Proof`
-//! that only detection makes is the argument.
+//! Unsafe code here is of four kinds: loads and stores of one vector (volatile where they wipe), an empty `asm!` that keeps the
+//! compiler from moving work, the calls of functions with target features, for which a `Proof`
+//! that only detection makes is the argument, and the claims ([`Flat`](crate::cipher::wiped::Flat)) that
+//! keys are nothing but their bytes.
 
 #[macro_use]
 mod kernel;

@@ -62,13 +62,11 @@ fn each<T, R>(
     let (sixteens, rest) = together.as_chunks::<16>();
     let (fours, ones) = rest.as_chunks::<4>();
     let mut done = Vec::with_capacity(together.len());
-    for group in sixteens {
-        done.extend(scrubbed_deeply(|| sixteen(group)));
-    }
-    for group in fours {
-        done.extend(scrubbed_deeply(|| four(group)));
-    }
-    done.extend(ones.iter().map(|x| one(x)));
+    scrubbed_deeply(|| {
+        done.extend(sixteens.iter().flat_map(sixteen));
+        done.extend(fours.iter().flat_map(four));
+        done.extend(ones.iter().map(|x| one(x)));
+    });
     let mut done = done.into_iter();
     let result = |x: &Result<T, KeyError>| match x {
         Ok(x) if goes_together(x) => done.next().expect("one for each that goes together"),

@@ -96,6 +96,24 @@ fn several_at_once_get_the_answers_that_each_gets_alone() {
             assert_eq!(info.manifest_digest, [7; 32]);
         }
 
+        // Whole, they open together too.
+        let good: Vec<_> = (0..count).filter(|i| i % 5 != 4).collect();
+        let requests: Vec<_> = good
+            .iter()
+            .map(|&i| UnwrapRequest {
+                record: records[i].as_ref().unwrap(),
+                ctx: contexts[i % 4],
+                customer: customers[i].as_ref(),
+            })
+            .collect();
+        let opened = key.unwrap_data_keys(&requests);
+        assert_eq!(opened.len(), good.len());
+        for (i, opened) in good.into_iter().zip(opened) {
+            let (opened, info) = opened.unwrap();
+            assert_eq!(opened.secret().expose(), keys[i].secret().expose(), "{i}");
+            assert_eq!(info.manifest_digest, [7; 32]);
+        }
+
         // One in three is damaged, and one in seven comes with the wrong customer key or one too many.
         let records: Vec<Vec<u8>> = records
             .into_iter()

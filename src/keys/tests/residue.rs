@@ -126,6 +126,56 @@ fn several_at_once_leave_no_data_key_behind() {
     });
 }
 
+/// The keys that wrap and commit, of every group that goes together and of one that does not: sixteen, four, one.
+#[test]
+fn several_at_once_leave_no_key_schedule_behind() {
+    on_a_thread(|| {
+        let key = testing::bucket_key([0x40; 32], BUCKET, 1).unwrap();
+        let keys: Vec<_> = (0..21).map(|_| key.new_data_key().unwrap()).collect();
+        let request = |key| WrapRequest {
+            key,
+            ctx: managed(),
+            customer: None,
+            state: RecordState::NoManifest,
+            manifest_digest: [0; 32],
+        };
+        let requests: Vec<_> = keys.iter().map(request).collect();
+        let records: Vec<_> = key
+            .wrap_data_keys(&requests)
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        let after_wrap = found(&wrapping_needles(&records));
+        assert!(after_wrap.is_empty(), "{after_wrap:?}");
+        let request = |record| UnwrapRequest {
+            record,
+            ctx: managed(),
+            customer: None,
+        };
+        let requests: Vec<_> = records.iter().map(|record| request(record)).collect();
+        let opened = key.unwrap_data_keys(&requests);
+        assert!(opened.iter().all(Result::is_ok));
+        let left = found(&wrapping_needles(&records));
+        assert!(left.is_empty(), "{left:?}");
+    });
+}
+
+/// wk and ck of each record (F-48), derived one by one.
+fn wrapping_needles(records: &[Vec<u8>]) -> Vec<Needle> {
+    scrubbed(|| {
+        let secret = Secret::take(&mut [0x40; 32]).unwrap();
+        let (keys, _) = Keys::derive(&secret, BUCKET, 1).unwrap();
+        let needles = records.iter().flat_map(|record| {
+            let salt = record[12..44].try_into().unwrap();
+            let mut pair = zeroize::Zeroizing::new([[0; 32]; 2]);
+            let h = managed().digest(salt).unwrap();
+            keys.kek.prf().kdf(b"sr-wrap-1", &h, &mut pair);
+            [Needle::new(&pair[0]), Needle::new(&pair[1])]
+        });
+        needles.collect()
+    })
+}
+
 /// The key that wraps, and with it the first round keys of its schedule.
 #[test]
 fn a_wrap_leaves_no_key_schedule_behind() {
@@ -136,16 +186,7 @@ fn a_wrap_leaves_no_key_schedule_behind() {
             .wrap_data_key(&dk, &managed(), None, RecordState::NoManifest, [0; 32])
             .unwrap();
         key.unwrap_data_key(&record, &managed(), None).unwrap();
-        let needle = scrubbed(|| {
-            let secret = Secret::take(&mut [0x40; 32]).unwrap();
-            let (keys, _) = Keys::derive(&secret, BUCKET, 1).unwrap();
-            let salt = record[12..44].try_into().unwrap();
-            let mut wk = zeroize::Zeroizing::new([[0; 32]; 2]);
-            let h = managed().digest(salt).unwrap();
-            keys.kek.prf().kdf(b"sr-wrap-1", &h, &mut wk);
-            Needle::new(&wk[0])
-        });
-        let left = found(&[needle]);
+        let left = found(&wrapping_needles(&[record]));
         assert!(left.is_empty(), "{left:?}");
     });
 }
