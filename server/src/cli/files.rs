@@ -169,7 +169,6 @@ impl Common {
             sync: !self.no_sync,
             suite: suite.into(),
             progress: Some(&report),
-            ..FileOptions::default()
         };
         let failures = match plan {
             Plan::Stream { from, to } => {
