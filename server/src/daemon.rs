@@ -41,6 +41,9 @@ pub(crate) fn run(
     // Bound before anything is opened: a port that is taken is told at once.
     let sockets = runtime.block_on(Sockets::bind(config))?;
     let engine = Arc::new(engine::open_vault(config, Trail::Daemon)?);
+    if let Some(reason) = engine.vault.read_only_reason() {
+        tracing::error!(reason, "nothing is written: what can be read is served");
+    }
     engine.vault.spawn_maintenance()?;
     let control = Arc::new(Control::new(
         Arc::clone(&engine.vault),

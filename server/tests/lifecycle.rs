@@ -16,6 +16,20 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
+fn a_key_store_of_another_catalog_is_told_at_the_start_and_not_written_to() {
+    let mut daemon = Daemon::start();
+    assert_eq!(daemon.request("PUT", "/bucket", &[], b"").status, 200);
+    assert_eq!(daemon.request("PUT", "/bucket/a", &[], b"x").status, 200);
+    daemon.stop();
+    std::fs::remove_dir_all(daemon.dir.join("keys")).unwrap();
+    daemon.spawn();
+    let told = "the key store is not the one this catalog belongs to: check the configured paths";
+    let log = daemon.log();
+    assert!(log.contains(&format!("reason=\"{told}\"")), "{log}");
+    assert_eq!(daemon.request("PUT", "/bucket/b", &[], b"x").status, 503);
+}
+
+#[test]
 fn dev_makes_what_is_missing_and_goes_on_with_it() {
     let mut daemon = Daemon::start();
     let env = daemon.env();

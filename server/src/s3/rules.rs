@@ -3,10 +3,13 @@
 use std::sync::OnceLock;
 
 use s3s::dto::PublicAccessBlockConfiguration;
+use s3s::{S3Error, S3ErrorCode, S3Result};
 use serde::{Deserialize, Serialize};
 
+use super::access::denied;
 use super::acl::Acl;
 use super::documents::Document;
+use super::errors::error;
 use crate::policy::Policy;
 
 /// Policy, ACL, ownership and public access block of a bucket.
@@ -85,6 +88,39 @@ impl Rules {
         self.block.unwrap_or_default()
     }
 
+    /// Puts a policy, unless public ones are refused.
+    pub(super) fn put_policy(&mut self, text: String, is_public: bool) -> S3Result<()> {
+        if is_public && self.block().public_policy {
+            return Err(denied());
+        }
+        self.policy = Some(text);
+        Ok(())
+    }
+
+    /// Puts an ACL, unless ACLs are, or public ones.
+    pub(super) fn put_acl(&mut self, acl: Acl) -> S3Result<()> {
+        if self.ownership() == Ownership::BucketOwnerEnforced {
+            return Err(not_supported());
+        }
+        if acl.is_public() && self.block().public_acls {
+            return Err(denied());
+        }
+        self.acl = Some(acl);
+        Ok(())
+    }
+
+    /// Says who owns new objects. `own` is the ACL that grants nobody else anything: what others
+    /// were granted would be taken from them without a word.
+    pub(super) fn put_ownership(&mut self, ownership: Ownership, own: &Acl) -> S3Result<()> {
+        let granted = self.acl.as_ref().is_some_and(|acl| acl != own);
+        let before = self.ownership();
+        if ownership == Ownership::BucketOwnerEnforced && granted && before != ownership {
+            return Err(acl_with_enforced());
+        }
+        self.ownership = Some(ownership);
+        Ok(())
+    }
+
     /// The rules that a bucket is made with.
     pub(super) fn of_new_bucket(acl: Option<Acl>, ownership: Option<Ownership>) -> Rules {
         Rules {
@@ -143,5 +179,73 @@ impl Block {
             block_public_policy: Some(self.public_policy),
             restrict_public_buckets: Some(self.restrict),
         }
+    }
+}
+
+/// ACLs mean nothing in this bucket.
+pub(super) fn not_supported() -> S3Error {
+    error(
+        S3ErrorCode::AccessControlListNotSupported,
+        "The bucket does not allow ACLs",
+    )
+}
+
+pub(super) fn acl_with_enforced() -> S3Error {
+    error(
+        S3ErrorCode::InvalidBucketAclWithObjectOwnership,
+        "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    fn rules(of: serde_json::Value) -> Rules {
+        serde_json::from_value(of).unwrap()
+    }
+
+    fn code(done: S3Result<()>) -> String {
+        done.unwrap_err().code().as_str().to_owned()
+    }
+
+    /// The rules are those at the moment of the change: another request may have put a block since
+    /// this one was let in.
+    #[test]
+    fn what_the_other_rules_refuse_by_now_is_not_put() {
+        let blocked = || {
+            rules(
+                json!({"block": {"public_acls": true, "ignore_public_acls": false, "public_policy": true, "restrict": false}}),
+            )
+        };
+        let public: Acl =
+            serde_json::from_value(json!([{"to": "all-users", "may": "READ"}])).unwrap();
+        assert_eq!(
+            code(blocked().put_policy("{}".to_owned(), true)),
+            "AccessDenied"
+        );
+        blocked().put_policy("{}".to_owned(), false).unwrap();
+        rules(json!({})).put_policy("{}".to_owned(), true).unwrap();
+        assert_eq!(code(blocked().put_acl(public.clone())), "AccessDenied");
+        blocked().put_acl(Acl::default()).unwrap();
+        rules(json!({})).put_acl(public.clone()).unwrap();
+
+        let enforced = Ownership::BucketOwnerEnforced;
+        let mut closed = rules(json!({"ownership": "BucketOwnerEnforced"}));
+        assert_eq!(
+            code(closed.put_acl(Acl::default())),
+            "AccessControlListNotSupported"
+        );
+        let mut open = rules(json!({}));
+        open.put_acl(public).unwrap();
+        assert_eq!(
+            code(open.put_ownership(enforced, &Acl::default())),
+            "InvalidBucketAclWithObjectOwnership"
+        );
+        open.put_acl(Acl::default()).unwrap();
+        open.put_ownership(enforced, &Acl::default()).unwrap();
     }
 }

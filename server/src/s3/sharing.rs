@@ -14,7 +14,7 @@ use super::amend::amend;
 use super::body::blocking;
 use super::errors::{custom, error, malformed_xml};
 use super::facts::Facts;
-use super::rules::{Block, Ownership, Rules};
+use super::rules::{Block, Ownership, Rules, acl_with_enforced, not_supported};
 use super::version;
 use crate::policy::Policy;
 
@@ -27,16 +27,9 @@ pub(super) async fn put_bucket_policy(
     let text = request.input.policy;
     let policy = Policy::for_bucket(text.as_bytes(), &bucket.name)
         .map_err(|cause| error(S3ErrorCode::MalformedPolicy, cause.to_string()))?;
-    let rules = &principal.ground()?.rules;
-    let block = rules
-        .as_ref()
-        .map(|rules| rules.block())
-        .unwrap_or_default();
-    if block.public_policy && policy.is_public() {
-        return Err(access::denied());
-    }
+    let is_public = policy.is_public();
     change(state, &bucket, move |rules| {
-        rules.policy = Some(text.clone())
+        rules.put_policy(text.clone(), is_public)
     })
     .await?;
     Ok(S3Response::with_status(
@@ -67,7 +60,11 @@ pub(super) async fn delete_bucket_policy(
     request: S3Request<DeleteBucketPolicyInput>,
 ) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
     let bucket = access::bucket(&request)?;
-    change(state, &bucket, |rules| rules.policy = None).await?;
+    change(state, &bucket, |rules| {
+        rules.policy = None;
+        Ok(())
+    })
+    .await?;
     Ok(S3Response::with_status(
         DeleteBucketPolicyOutput::default(),
         http::StatusCode::NO_CONTENT,
@@ -98,7 +95,11 @@ pub(super) async fn put_public_access_block(
 ) -> S3Result<S3Response<PutPublicAccessBlockOutput>> {
     let bucket = access::bucket(&request)?;
     let block = Block::from_wire(&request.input.public_access_block_configuration);
-    change(state, &bucket, move |rules| rules.block = Some(block)).await?;
+    change(state, &bucket, move |rules| {
+        rules.block = Some(block);
+        Ok(())
+    })
+    .await?;
     Ok(S3Response::new(PutPublicAccessBlockOutput::default()))
 }
 
@@ -129,7 +130,11 @@ pub(super) async fn delete_public_access_block(
     request: S3Request<DeletePublicAccessBlockInput>,
 ) -> S3Result<S3Response<DeletePublicAccessBlockOutput>> {
     let bucket = access::bucket(&request)?;
-    change(state, &bucket, |rules| rules.block = None).await?;
+    change(state, &bucket, |rules| {
+        rules.block = None;
+        Ok(())
+    })
+    .await?;
     Ok(S3Response::with_status(
         DeletePublicAccessBlockOutput::default(),
         http::StatusCode::NO_CONTENT,
@@ -146,13 +151,9 @@ pub(super) async fn put_bucket_ownership_controls(
         return Err(malformed_xml());
     };
     let ownership = Ownership::parse(rule.object_ownership.as_str()).ok_or_else(malformed_xml)?;
-    // What others were granted would be taken from them without a word.
-    let granted = principal.ground()?.acl() != Acl::of(&principal.ground()?.owner);
-    if ownership == Ownership::BucketOwnerEnforced && granted {
-        return Err(acl_with_enforced());
-    }
+    let own = Acl::of(&principal.ground()?.owner);
     change(state, &bucket, move |rules| {
-        rules.ownership = Some(ownership)
+        rules.put_ownership(ownership, &own)
     })
     .await?;
     Ok(S3Response::new(PutBucketOwnershipControlsOutput::default()))
@@ -188,7 +189,11 @@ pub(super) async fn delete_bucket_ownership_controls(
     request: S3Request<DeleteBucketOwnershipControlsInput>,
 ) -> S3Result<S3Response<DeleteBucketOwnershipControlsOutput>> {
     let bucket = access::bucket(&request)?;
-    change(state, &bucket, |rules| rules.ownership = None).await?;
+    change(state, &bucket, |rules| {
+        rules.ownership = None;
+        Ok(())
+    })
+    .await?;
     Ok(S3Response::with_status(
         DeleteBucketOwnershipControlsOutput::default(),
         http::StatusCode::NO_CONTENT,
@@ -225,7 +230,7 @@ pub(super) async fn put_bucket_acl(
     let Some(acl) = acl else {
         return Ok(S3Response::new(PutBucketAclOutput::default()));
     };
-    change(state, &bucket, move |rules| rules.acl = Some(acl.clone())).await?;
+    change(state, &bucket, move |rules| rules.put_acl(acl.clone())).await?;
     Ok(S3Response::new(PutBucketAclOutput::default()))
 }
 
@@ -317,7 +322,11 @@ pub(super) async fn stamp(
     let known = ground.rules.as_ref().is_some_and(|rules| rules.shared);
     if facts.owner.is_some() && !known {
         // Before the object is there: from then on the bucket's owner is asked object by object.
-        change(state, &ground.at.bucket, |rules| rules.shared = true).await?;
+        change(state, &ground.at.bucket, |rules| {
+            rules.shared = true;
+            Ok(())
+        })
+        .await?;
     }
     Ok(())
 }
@@ -433,29 +442,15 @@ fn gives_away(asked: Option<&Asked>) -> bool {
     )
 }
 
-fn not_supported() -> s3s::S3Error {
-    error(
-        S3ErrorCode::AccessControlListNotSupported,
-        "The bucket does not allow ACLs",
-    )
-}
-
-fn acl_with_enforced() -> s3s::S3Error {
-    error(
-        S3ErrorCode::InvalidBucketAclWithObjectOwnership,
-        "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
-    )
-}
-
-/// Changes one of the rules, whatever the others are meanwhile.
+/// Changes one of the rules, if the others as they are by then allow it.
 async fn change(
     state: &Arc<AppState>,
     bucket: &Bucket,
-    change: impl Fn(&mut Rules) + Send + 'static,
+    change: impl Fn(&mut Rules) -> S3Result<()> + Send + 'static,
 ) -> S3Result<()> {
     let changed = move |present: Option<&Rules>| {
         let mut rules = Rules::copied(present);
-        change(&mut rules);
+        change(&mut rules)?;
         Ok(Some(rules))
     };
     state.documents.update(bucket, changed).await
