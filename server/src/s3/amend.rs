@@ -1,15 +1,61 @@
 //! Changes of an object's facts: tags, retention, legal hold. Each change holds against the facts it
 //! was judged on; when somebody else was faster it is judged again.
 
+use std::sync::Arc;
+
 use s3s::{S3Error, S3ErrorCode, S3Result};
 use strongroom::store::{Bucket, Which};
 use strongroom::vault::{Stat, Vault, VaultError};
 
+use super::AppState;
+use super::access::Principal;
+use super::body::blocking;
 use super::errors::error;
 use super::facts::Facts;
 use super::version;
 
-/// Changes the facts of one version; gives back what it is.
+/// What is known of the object that a request names, if who asks may still see it.
+pub(super) async fn look(
+    state: &Arc<AppState>,
+    principal: &Principal,
+    key: String,
+    version: Option<&str>,
+) -> S3Result<(Stat, Facts)> {
+    let which = version::which(version)?;
+    let (vault, bucket) = (Arc::clone(&state.vault), principal.bucket()?);
+    let stat = blocking(move || {
+        vault
+            .stat(&bucket, key.as_bytes(), which)
+            .map_err(|cause| version::failed(cause, &format!("{}/{key}", bucket.name), which))
+    })
+    .await??;
+    let facts = Facts::read(&stat.facts)?;
+    principal.confirm_facts(&facts)?;
+    Ok((stat, facts))
+}
+
+/// Changes the facts of the object that a request names, if who asks still may; gives back what it
+/// was.
+pub(super) async fn change(
+    state: &Arc<AppState>,
+    principal: &Principal,
+    key: String,
+    version: Option<&str>,
+    mut change: impl FnMut(&mut Facts) -> S3Result<()> + Send + 'static,
+) -> S3Result<Stat> {
+    let which = version::which(version)?;
+    let (vault, bucket) = (Arc::clone(&state.vault), principal.bucket()?);
+    let principal = principal.clone();
+    blocking(move || {
+        amend(&vault, &bucket, &key, which, |facts| {
+            principal.confirm_facts(facts)?;
+            change(facts)
+        })
+    })
+    .await?
+}
+
+/// Changes the facts of one version; gives back what it was.
 pub(super) fn amend(
     vault: &Vault,
     bucket: &Bucket,

@@ -120,7 +120,8 @@ pub(super) async fn restore_object(
     state: &Arc<AppState>,
     request: S3Request<RestoreObjectInput>,
 ) -> S3Result<S3Response<RestoreObjectOutput>> {
-    let bucket = access::bucket(&request)?;
+    let principal = access::principal(&request)?;
+    let bucket = principal.bucket()?;
     let input = request.input;
     let which = version::which(input.version_id.as_deref())?;
     let asked = input.restore_request.ok_or_else(malformed_xml)?;
@@ -151,6 +152,7 @@ pub(super) async fn restore_object(
     let (begun, which) = blocking(move || {
         let mut begun = false;
         let stat = amend(&vault, &bucket, &key, which, |facts| {
+            principal.confirm_facts(facts)?;
             let class = facts.class.as_deref();
             if !is_archive(class) {
                 return Err(with_detail(

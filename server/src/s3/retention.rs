@@ -8,13 +8,12 @@ use strongroom::store::{Bucket, Versioning};
 
 use super::AppState;
 use super::access::{self, Principal};
-use super::amend::amend;
+use super::amend;
 use super::body::blocking;
 use super::documents::{At, Document};
 use super::errors::{custom, from_vault, malformed_xml};
 use super::facts::{Facts, now_ms};
 use super::lock::{self, LockConfig, Mode, Retention};
-use super::version;
 
 impl Document for LockConfig {
     const NAME: &'static str = "object-lock";
@@ -78,11 +77,8 @@ pub(super) async fn put_object_retention(
     request: S3Request<PutObjectRetentionInput>,
 ) -> S3Result<S3Response<PutObjectRetentionOutput>> {
     let principal = access::principal(&request)?;
-    let at = principal.at()?;
-    let bucket = Arc::clone(&at.bucket);
     let input = request.input;
-    let which = version::which(input.version_id.as_deref())?;
-    must_have_lock(state, &at).await?;
+    must_have_lock(state, &principal).await?;
     let now = now_ms();
     let asked = input.retention.ok_or_else(malformed_xml)?;
     let new = match (asked.mode, asked.retain_until_date) {
@@ -94,16 +90,13 @@ pub(super) async fn put_object_retention(
         _ => return Err(malformed_xml()),
     };
     let bypass = input.bypass_governance_retention == Some(true);
-    let vault = Arc::clone(&state.vault);
-    blocking(move || {
-        amend(&vault, &bucket, &input.key, which, |facts| {
-            principal.confirm_facts(facts)?;
-            lock::may_change(facts, new, now, bypass)?;
-            facts.retention = new;
-            Ok(())
-        })
+    let version = input.version_id.as_deref();
+    amend::change(state, &principal, input.key, version, move |facts| {
+        lock::may_change(facts, new, now, bypass)?;
+        facts.retention = new;
+        Ok(())
     })
-    .await??;
+    .await?;
     Ok(S3Response::new(PutObjectRetentionOutput::default()))
 }
 
@@ -113,7 +106,9 @@ pub(super) async fn get_object_retention(
 ) -> S3Result<S3Response<GetObjectRetentionOutput>> {
     let principal = access::principal(&request)?;
     let input = request.input;
-    let facts = facts(state, &principal, input.key, input.version_id).await?;
+    must_have_lock(state, &principal).await?;
+    let version = input.version_id.as_deref();
+    let (_, facts) = amend::look(state, &principal, input.key, version).await?;
     let retention = facts.retention.ok_or_else(not_locked)?;
     Ok(S3Response::new(GetObjectRetentionOutput {
         retention: Some(ObjectLockRetention {
@@ -130,24 +125,18 @@ pub(super) async fn put_object_legal_hold(
     request: S3Request<PutObjectLegalHoldInput>,
 ) -> S3Result<S3Response<PutObjectLegalHoldOutput>> {
     let principal = access::principal(&request)?;
-    let at = principal.at()?;
-    let bucket = Arc::clone(&at.bucket);
     let input = request.input;
-    let which = version::which(input.version_id.as_deref())?;
-    must_have_lock(state, &at).await?;
+    must_have_lock(state, &principal).await?;
     let hold = input
         .legal_hold
         .and_then(|hold| lock::hold(hold.status?.as_str()))
         .ok_or_else(malformed_xml)?;
-    let vault = Arc::clone(&state.vault);
-    blocking(move || {
-        amend(&vault, &bucket, &input.key, which, |facts| {
-            principal.confirm_facts(facts)?;
-            facts.legal_hold = Some(hold);
-            Ok(())
-        })
+    let version = input.version_id.as_deref();
+    amend::change(state, &principal, input.key, version, move |facts| {
+        facts.legal_hold = Some(hold);
+        Ok(())
     })
-    .await??;
+    .await?;
     Ok(S3Response::new(PutObjectLegalHoldOutput::default()))
 }
 
@@ -157,7 +146,9 @@ pub(super) async fn get_object_legal_hold(
 ) -> S3Result<S3Response<GetObjectLegalHoldOutput>> {
     let principal = access::principal(&request)?;
     let input = request.input;
-    let facts = facts(state, &principal, input.key, input.version_id).await?;
+    must_have_lock(state, &principal).await?;
+    let version = input.version_id.as_deref();
+    let (_, facts) = amend::look(state, &principal, input.key, version).await?;
     let hold = facts.legal_hold.ok_or_else(not_locked)?;
     Ok(S3Response::new(GetObjectLegalHoldOutput {
         legal_hold: Some(ObjectLockLegalHold {
@@ -166,29 +157,8 @@ pub(super) async fn get_object_legal_hold(
     }))
 }
 
-/// What is known of an object in a bucket that has a lock.
-async fn facts(
-    state: &Arc<AppState>,
-    principal: &Principal,
-    key: String,
-    version: Option<String>,
-) -> S3Result<Facts> {
-    must_have_lock(state, &principal.at()?).await?;
-    let which = version::which(version.as_deref())?;
-    let (vault, bucket) = (Arc::clone(&state.vault), principal.bucket()?);
-    let stat = blocking(move || {
-        vault
-            .stat(&bucket, key.as_bytes(), which)
-            .map_err(|cause| version::failed(cause, &format!("{}/{key}", bucket.name), which))
-    })
-    .await??;
-    let facts = Facts::read(&stat.facts)?;
-    principal.confirm_facts(&facts)?;
-    Ok(facts)
-}
-
-async fn must_have_lock(state: &Arc<AppState>, at: &At) -> S3Result<()> {
-    match of_bucket(state, at).await? {
+async fn must_have_lock(state: &Arc<AppState>, principal: &Principal) -> S3Result<()> {
+    match of_bucket(state, &principal.at()?).await? {
         Some(_) => Ok(()),
         None => Err(lock::no_lock_on_bucket()),
     }

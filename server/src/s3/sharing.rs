@@ -10,12 +10,10 @@ use strongroom::store::Bucket;
 use super::AppState;
 use super::access::{self, Ground, Principal};
 use super::acl::{Acl, Asked, Parties, owner};
-use super::amend::amend;
-use super::body::blocking;
+use super::amend;
 use super::errors::{custom, error, malformed_xml};
 use super::facts::Facts;
 use super::rules::{Block, Ownership, Rules, acl_with_enforced, not_supported};
-use super::version;
 use crate::policy::Policy;
 
 pub(super) async fn put_bucket_policy(
@@ -239,20 +237,10 @@ pub(super) async fn get_object_acl(
     request: S3Request<GetObjectAclInput>,
 ) -> S3Result<S3Response<GetObjectAclOutput>> {
     let principal = access::principal(&request)?;
-    let ground = Arc::clone(principal.ground()?);
-    let bucket = Arc::clone(&ground.at.bucket);
+    let ground = principal.ground()?;
     let input = request.input;
-    let which = version::which(input.version_id.as_deref())?;
-    let vault = Arc::clone(&state.vault);
-    let stat = blocking(move || {
-        let resource = format!("{}/{}", bucket.name, input.key);
-        vault
-            .stat(&bucket, input.key.as_bytes(), which)
-            .map_err(|cause| version::failed(cause, &resource, which))
-    })
-    .await??;
-    principal.confirm(&stat.facts)?;
-    let facts = Facts::read(&stat.facts)?;
+    let version = input.version_id.as_deref();
+    let (_, facts) = amend::look(state, &principal, input.key, version).await?;
     let users = &principal.users;
     Ok(S3Response::new(GetObjectAclOutput {
         grants: Some(ground.acl_of(&facts, users).to_wire(users)),
@@ -266,24 +254,19 @@ pub(super) async fn put_object_acl(
     request: S3Request<PutObjectAclInput>,
 ) -> S3Result<S3Response<PutObjectAclOutput>> {
     let principal = access::principal(&request)?;
-    let bucket = principal.bucket()?;
     let S3Request { input, headers, .. } = request;
-    let which = version::which(input.version_id.as_deref())?;
     let asked = Acl::asked(&headers, &principal.users)?;
-    let vault = Arc::clone(&state.vault);
-    blocking(move || {
-        let ground = principal.ground()?;
-        amend(&vault, &bucket, &input.key, which, |facts| {
-            principal.confirm_facts(facts)?;
-            let owner = ground.owner_of(facts, &principal.users);
-            let xml = input.access_control_policy.clone();
-            if let Some(acl) = given(ground, &principal, asked.clone(), xml, &owner)? {
-                facts.acl = Some(acl);
-            }
-            Ok(())
-        })
+    let (by, xml) = (principal.clone(), input.access_control_policy);
+    let version = input.version_id.as_deref();
+    amend::change(state, &principal, input.key, version, move |facts| {
+        let ground = by.ground()?;
+        let owner = ground.owner_of(facts, &by.users);
+        if let Some(acl) = given(ground, &by, asked.clone(), xml.clone(), &owner)? {
+            facts.acl = Some(acl);
+        }
+        Ok(())
     })
-    .await??;
+    .await?;
     Ok(S3Response::new(PutObjectAclOutput::default()))
 }
 

@@ -10,10 +10,8 @@ use strongroom::vault::Stat;
 
 use super::AppState;
 use super::access::{self, Principal};
-use super::amend::amend;
-use super::body::blocking;
+use super::amend;
 use super::errors::invalid_argument;
-use super::facts::Facts;
 use super::tags::Tags;
 use super::version;
 
@@ -25,7 +23,7 @@ pub(super) async fn put_object_tagging(
     let bucket = principal.bucket()?;
     let input = request.input;
     let tags = Tags::new(input.tagging.tag_set, MOST_OBJECT_TAGS)?;
-    let stat = replace(state, principal, input.key, input.version_id, tags).await?;
+    let stat = replace(state, &principal, input.key, input.version_id, tags).await?;
     Ok(S3Response::new(PutObjectTaggingOutput {
         version_id: version::of_read(bucket.versioning, stat.version, stat.null),
     }))
@@ -39,7 +37,7 @@ pub(super) async fn delete_object_tagging(
     let bucket = principal.bucket()?;
     let input = request.input;
     let none = Tags::default();
-    let stat = replace(state, principal, input.key, input.version_id, none).await?;
+    let stat = replace(state, &principal, input.key, input.version_id, none).await?;
     Ok(S3Response::with_status(
         DeleteObjectTaggingOutput {
             version_id: version::of_read(bucket.versioning, stat.version, stat.null),
@@ -55,18 +53,8 @@ pub(super) async fn get_object_tagging(
     let principal = access::principal(&request)?;
     let bucket = principal.bucket()?;
     let input = request.input;
-    let which = version::which(input.version_id.as_deref())?;
-    let (vault, of) = (Arc::clone(&state.vault), Arc::clone(&bucket));
-    let stat = blocking(move || {
-        vault
-            .stat(&of, input.key.as_bytes(), which)
-            .map_err(|cause| {
-                version::failed(cause, &format!("{}/{}", input.bucket, input.key), which)
-            })
-    })
-    .await??;
-    let facts = Facts::read(&stat.facts)?;
-    principal.confirm_facts(&facts)?;
+    let version = input.version_id.as_deref();
+    let (stat, facts) = amend::look(state, &principal, input.key, version).await?;
     Ok(S3Response::new(GetObjectTaggingOutput {
         tag_set: facts.tags.to_set(),
         version_id: version::of_read(bucket.versioning, stat.version, stat.null),
@@ -75,21 +63,16 @@ pub(super) async fn get_object_tagging(
 
 async fn replace(
     state: &Arc<AppState>,
-    principal: Principal,
+    principal: &Principal,
     key: String,
     version: Option<String>,
     tags: Tags,
 ) -> S3Result<Stat> {
-    let which = version::which(version.as_deref())?;
-    let (vault, bucket) = (Arc::clone(&state.vault), principal.bucket()?);
-    blocking(move || {
-        amend(&vault, &bucket, &key, which, |facts| {
-            principal.confirm_facts(facts)?;
-            facts.tags = tags.clone();
-            Ok(())
-        })
+    amend::change(state, principal, key, version.as_deref(), move |facts| {
+        facts.tags = tags.clone();
+        Ok(())
     })
-    .await?
+    .await
 }
 
 /// Reads `x-amz-tagging`: `a=b&c=d`, URL-coded.

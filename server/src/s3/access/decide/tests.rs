@@ -7,8 +7,8 @@ use std::path::Path;
 use http::Uri;
 use serde_json::json;
 
-use super::super::ByObject;
 use super::super::asks::Asks;
+use super::super::principal::ByObject;
 use super::*;
 use crate::s3::testing;
 
