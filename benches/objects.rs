@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench objects`
 #![allow(missing_docs, clippy::unwrap_used)]
+// One mapping, to measure beside.
+#![allow(unsafe_code)]
 
 use std::fs;
 use std::hint::black_box;
@@ -143,6 +145,15 @@ fn files(criterion: &mut Criterion) {
             let mut from = fs::File::open(&plain).unwrap();
             let to = Target::Path(&out);
             seal_file(&keys, Source::Stream(&mut from), to, &options).unwrap()
+        });
+    });
+    // SAFETY: the file lies in a directory of this process's own, and nothing here writes to it again.
+    let mapped = unsafe { memmap2::Mmap::map(&fs::File::open(&plain).unwrap()).unwrap() };
+    assert!(mapped[..] == content);
+    group.bench_function("seal through a mapping", |bench| {
+        bench.iter(|| {
+            let to = Target::Path(&out);
+            seal_file(&keys, Source::Stream(&mut &mapped[..]), to, &options).unwrap()
         });
     });
     group.bench_function("copy", |bench| {
