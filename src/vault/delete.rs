@@ -210,15 +210,16 @@ impl Vault {
     }
 
     /// Removes the blobs of garbage older than the grace period that no reader needs, and forgets it. All of it must be
-    /// shredded already.
+    /// shredded already. Blobs that cannot be removed keep no others; the first failure is the answer.
     pub(super) fn remove_garbage(&self, now_ms: u64) -> Result<u64, StoreError> {
         let grace = u64::try_from(self.config.delete_grace.as_millis()).unwrap_or(u64::MAX);
         let mut count = 0;
         let mut after = 0;
+        let mut failed = None;
         loop {
             let page = self.stores.catalog.garbage(after, PAGE)?;
             let Some(last) = page.last() else {
-                return Ok(count);
+                return failed.map_or(Ok(count), Err);
             };
             after = last.id;
             let mut done = Vec::new();
@@ -230,8 +231,10 @@ impl Vault {
                 let Some(_removal) = self.reading.remove(&garbage.blobs) else {
                     continue;
                 };
-                if self.remove_blobs(&garbage.blobs)? {
-                    done.push(garbage.id);
+                match self.remove_blobs(&garbage.blobs) {
+                    Ok(true) => done.push(garbage.id),
+                    Ok(false) => {}
+                    Err(error) => failed = failed.or(Some(error)),
                 }
             }
             if done.is_empty() {

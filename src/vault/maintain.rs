@@ -20,11 +20,12 @@ impl Vault {
     pub fn maintain(&self) -> Result<Maintenance, VaultError> {
         self.keyring.purge_expired();
         let mut done = Maintenance::default();
-        self.watch_key_store()?;
+        let watched = self.watch_key_store();
         if self.read_only_reason().is_some() {
             return Ok(done); // with a key store that is behind, nothing is collected
         }
         let lease = self.keep_lease(&mut done);
+        watched?; // nor with one that does not say what it is
         let garbage = self.collect_garbage(&mut done);
         let orphans = self.sweep(&mut done);
         lease.and(garbage).and(orphans)?;
@@ -110,10 +111,10 @@ impl Vault {
 
     fn collect_garbage(&self, done: &mut Maintenance) -> Result<(), StoreError> {
         done.shredded += self.shred_garbage()?;
-        done.reaped += self.remove_garbage(now_ms())?;
         for bucket in self.stores.catalog.deleted_buckets()? {
             self.shred_deleted_bucket(bucket)?;
         }
+        done.reaped += self.remove_garbage(now_ms())?;
         Ok(())
     }
 

@@ -81,12 +81,8 @@ impl Vault {
                 let VersionItem::Version(version) = item else {
                     continue;
                 };
-                last = Some((version.key().to_vec(), version.which()));
-                let which = if version.is_current() {
-                    Which::Current // also if it is replaced before it is read
-                } else {
-                    version.which()
-                };
+                let which = version.which();
+                last = Some((version.key().to_vec(), which));
                 let VersionEntry::Object(object) = version.entry else {
                     continue;
                 };

@@ -23,10 +23,7 @@ impl Scene {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let real = stores(dir.path());
-        let keys = Arc::new(Unshredding {
-            inner: real.keys.clone(),
-            broken: AtomicBool::new(false),
-        });
+        let keys = Arc::new(Unshredding::new(real.keys.clone()));
         let stores = Stores {
             keys: keys.clone(),
             ..real

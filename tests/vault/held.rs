@@ -155,6 +155,10 @@ impl Keys {
         (self.hook)(step);
     }
 
+    fn identity(&self) -> Result<StoreIdentity, StoreError> {
+        self.inner.identity()
+    }
+
     fn shred(&self, instances: &[InstanceId]) -> Result<(), StoreError> {
         (self.hook)("before shred");
         let result = self.inner.shred(instances);
@@ -168,14 +172,30 @@ impl Keys {
     }
 }
 
-/// A key store that cannot shred while it is `broken`.
+/// A key store that cannot shred while it is `broken`, and does not say which it is while it is `away`.
 pub struct Unshredding {
     pub inner: Arc<dyn KeyStore>,
     pub broken: AtomicBool,
+    pub away: AtomicBool,
 }
 
 impl Unshredding {
+    pub fn new(inner: Arc<dyn KeyStore>) -> Self {
+        Self {
+            inner,
+            broken: AtomicBool::new(false),
+            away: AtomicBool::new(false),
+        }
+    }
+
     fn tell(&self, _: &str) {}
+
+    fn identity(&self) -> Result<StoreIdentity, StoreError> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("sent away by the test".to_owned()));
+        }
+        self.inner.identity()
+    }
 
     fn shred(&self, instances: &[InstanceId]) -> Result<(), StoreError> {
         if self.broken.load(Ordering::SeqCst) {
@@ -271,6 +291,9 @@ impl BlobWriter for Writer {
 macro_rules! keys {
     ($kind:ty) => {
         impl KeyStore for $kind {
+            fn identity(&self) -> Result<StoreIdentity, StoreError> {
+                <$kind>::identity(self)
+            }
             fn shred(&self, instances: &[InstanceId]) -> Result<(), StoreError> {
                 <$kind>::shred(self, instances)
             }
@@ -279,7 +302,6 @@ macro_rules! keys {
             }
     pass! {
         fn check(&self) -> Result<(), StoreError>;
-        fn identity(&self) -> Result<StoreIdentity, StoreError>;
         fn advance_epoch(&self) -> Result<u64, StoreError>;
         fn insert(&self, record: NewKeyRecord) -> Result<(), StoreError>;
         fn fetch(&self, instance: InstanceId) -> Result<KeyView, StoreError>;

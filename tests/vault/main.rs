@@ -17,6 +17,7 @@ mod objects;
 mod plain;
 mod races;
 mod rights;
+mod upkeep;
 mod uploads;
 mod verify;
 mod versions;

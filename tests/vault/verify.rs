@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-#[cfg(not(feature = "gcm"))]
-use strongroom::format::Suite;
-use strongroom::store::Locator;
+use strongroom::store::{Locator, Versioning};
 use strongroom::vault::{CommitRequest, Finding, Precondition, Protection, Vault, VaultConfig};
+#[cfg(not(feature = "gcm"))]
+use strongroom::{format::Suite, store::Upload};
 
 use crate::held::{holder, watched};
 use crate::support::*;
@@ -178,18 +178,55 @@ fn a_bucket_that_is_deleted_meanwhile_is_no_finding() {
 #[test]
 fn an_upload_under_a_suite_that_is_not_built_in_is_not_damaged() {
     let dir = tempfile::tempdir().unwrap();
-    let vault = vault(dir.path());
-    vault.create_bucket("b", "owner").unwrap();
+    let stores = stores(dir.path());
+    let catalog = &stores.catalog;
+    let vault = Vault::start(stores.clone(), keyring(), Default::default()).unwrap();
+    let bucket = vault.create_bucket("b", "owner").unwrap();
     let upload = begin(&vault, b"x", Protection::Managed);
     put_part(&vault, b"x", upload, 1, b"part").unwrap();
-    drop(vault);
-    let catalog = rusqlite::Connection::open(dir.path().join("catalog.db")).unwrap();
-    let sql = format!("UPDATE uploads SET suite = {}", Suite::Gcm as u8);
-    assert_eq!(catalog.execute(&sql, []).unwrap(), 1);
-    drop(catalog);
-    let vault = self::vault(dir.path());
+    let row = catalog.upload(bucket.id, b"x", upload).unwrap().unwrap();
+    let part = catalog.parts(upload, 0, 1).unwrap().remove(0);
+    let garbage = catalog.abort_upload(bucket.id, b"x", upload, 0).unwrap();
+    catalog.garbage_done(&[garbage.id]).unwrap();
+    let suite = Suite::Gcm as u8;
+    catalog.create_upload(Upload { suite, ..row }).unwrap();
+    catalog.put_part(part).unwrap();
     let report = vault.verify(None, &mut |it| panic!("{it:?}")).unwrap();
-    assert_eq!(report.unopened, 1);
+    assert_eq!((report.unopened, report.parts), (1, 0));
+}
+
+/// It is listed as the current one; by the time it is read there is a newer one, which is not damaged.
+#[test]
+fn a_version_that_is_no_longer_the_newest_is_read_all_the_same() {
+    for versioning in [None, Some(Versioning::Enabled)] {
+        let dir = tempfile::tempdir().unwrap();
+        let real = stores(dir.path());
+        let held = holder("after list_versions");
+        let vault = Vault::start(real.clone(), keyring(), Default::default()).unwrap();
+        let bucket = vault.create_bucket("b", "owner").unwrap();
+        if let Some(versioning) = versioning {
+            vault.set_versioning(&bucket, versioning).unwrap();
+        }
+        let old = put(&vault, "b", b"x", b"old").unwrap().instance;
+        real.keys.shred(&[old]).unwrap();
+        let beside = watched(&real, &held.hook);
+        let beside = Vault::start_to_read(beside, keyring(), Default::default()).unwrap();
+        held.arm();
+        let mut found = Vec::new();
+        let report = std::thread::scope(|scope| {
+            let found = &mut found;
+            let verified = scope.spawn(|| beside.verify(None, &mut |it| found.push(key_of(it))));
+            held.wait();
+            put(&vault, "b", b"x", b"new").unwrap();
+            held.let_go();
+            verified.join().unwrap().unwrap()
+        });
+        let (objects, lost) = match versioning {
+            None => (1, 0), // the new one has its place
+            Some(_) => (0, 1),
+        };
+        assert_eq!((report.objects, found.len()), (objects, lost));
+    }
 }
 
 #[test]
