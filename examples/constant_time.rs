@@ -4,9 +4,15 @@
 //! that differ in secrets only, and compares the two populations by Welch's t-test (Reparaz,
 //! Balasch, Verbauwhede: "Dude, is my code constant time?", 2017).
 //!
-//! It begins with controls that leak, and fails when these are not caught.
+//! `constant_time taint`, under valgrind, marks secrets as undefined memory and counts the branches and addresses that
+//! depend on them (Langley's ctgrind). Valgrind knows AES-NI and AVX2, not AVX-512, and shows a CPU without it: it sees
+//! the portable backend and `aesni`.
+//!
+//! Both begin with controls that leak, and fail when these are not caught.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "constant_time/taint.rs"]
+mod taint;
 #[path = "constant_time/timing.rs"]
 mod timing;
 
@@ -18,8 +24,9 @@ fn main() -> ExitCode {
     let fine = match args[..] {
         ["timing"] => timing::run(100_000),
         ["timing", rounds] => timing::run(rounds.parse().expect("a number of rounds")),
+        ["taint"] => taint::run(),
         _ => {
-            eprintln!("usage: constant_time timing [ROUNDS]");
+            eprintln!("usage: constant_time timing [ROUNDS] | taint");
             return ExitCode::from(2);
         }
     };

@@ -1,7 +1,7 @@
 //! Runs of segments sealed and opened, on all cores when the run is long enough to pay for it.
 //!
 //! Segments are independent of each other (their IVs and nonces come from their index), so a run is split between the
-//! threads of the current rayon pool, each taking neighbours.
+//! threads of the current rayon pool, each taking neighbours. Rayon halves it for as long as somebody is idle.
 
 use rayon::prelude::*;
 
@@ -35,7 +35,6 @@ pub(super) fn seal_run(
         out.par_chunks_exact_mut(SEALED_SEGMENT_LEN)
             .zip(plain.par_chunks_exact(SEGMENT_LEN))
             .enumerate()
-            .with_min_len(share(segments))
             .try_for_each(one)?;
     }
     Ok(())
@@ -82,7 +81,6 @@ pub(super) fn open_run(
             .zip(body.par_chunks_exact(SEALED_SEGMENT_LEN))
             .chain(rayon::iter::once((out_tail, tail)))
             .enumerate()
-            .with_min_len(share(segments))
             .map(one)
             .try_reduce(|| 0, |a, b| Ok(a + b))
     };
@@ -90,9 +88,4 @@ pub(super) fn open_run(
         wipe(out);
     }
     Ok(opened?)
-}
-
-/// Segments one thread takes at a time: two shares a thread, so that one that is late can be helped.
-fn share(segments: usize) -> usize {
-    segments.div_ceil(2 * rayon::current_num_threads()).max(1)
 }

@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 
 use super::{
     aesni::Proof,
-    schedule::{Schedule, expand, from_u128, invert, to_u128},
+    schedule::{Schedule, empty, expand_all, from_u128, invert, to_u128},
 };
 use crate::cipher::{
     key_wrap::{KeyWrap, run},
@@ -26,10 +26,10 @@ impl Proof {
 
 #[target_feature(enable = "aes,avx")]
 fn chains<const N: usize, const S: usize, const WRAP: bool>(batch: &mut [KeyWrap<S>; N]) {
-    let mut keys = Wiped::new([[_mm_setzero_si128(); 15]; N]);
-    for (schedule, wrap) in keys.iter_mut().zip(batch.iter()) {
-        *schedule = expand(wrap.key());
-        if !WRAP {
+    let mut keys = Wiped::new([empty(); N]);
+    expand_all(batch.each_ref().map(KeyWrap::key), keys.each_mut());
+    if !WRAP {
+        for schedule in keys.iter_mut() {
             invert(schedule);
         }
     }
