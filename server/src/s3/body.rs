@@ -21,9 +21,9 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use super::checksums::{BodyChecks, malformed_trailer};
-use super::errors::{custom, error, from_vault};
+use super::errors::{custom, error, from_vault, with_detail};
+use super::frames::FrameError;
 use super::post::WrongSize;
-use super::unframe::UnframeError;
 use crate::listener::body::BodyError;
 use crate::metrics::Metrics;
 
@@ -191,6 +191,21 @@ fn unexpected_end() -> S3Error {
     )
 }
 
+/// The body is not as long as was said.
+pub(super) fn other_length(expected: u64, provided: u64) -> S3Error {
+    let refused = error(S3ErrorCode::IncompleteBody, OTHER_LENGTH);
+    with_detail(
+        refused,
+        &[
+            ("NumberBytesExpected", &expected.to_string()),
+            ("NumberBytesProvided", &provided.to_string()),
+        ],
+    )
+}
+
+const OTHER_LENGTH: &str =
+    "You did not provide the number of bytes specified by the Content-Length HTTP header";
+
 /// What a broken request body means to its sender.
 pub(super) fn body_error(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> S3Error {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(cause);
@@ -211,16 +226,17 @@ pub(super) fn body_error(cause: &(dyn std::error::Error + Send + Sync + 'static)
             return size.refusal();
         }
         match cause.downcast_ref() {
-            Some(UnframeError::Mismatch) => {
+            Some(FrameError::Mismatch) => {
                 return error(
                     S3ErrorCode::BadDigest,
                     "The checksum behind the body did not match the calculated checksum.",
                 );
             }
-            Some(UnframeError::Missing) => {
-                return malformed_trailer();
+            Some(FrameError::Trailers) => return malformed_trailer(),
+            Some(FrameError::Malformed) => return unexpected_end(),
+            Some(FrameError::Length { expected, provided }) => {
+                return other_length(*expected, *provided);
             }
-            Some(UnframeError::Malformed) => return unexpected_end(),
             None => {}
         }
         if let Some(UploadStreamError::Sha256Mismatch) = cause.downcast_ref() {
@@ -249,10 +265,7 @@ pub(super) fn body_error(cause: &(dyn std::error::Error + Send + Sync + 'static)
         }
         source = cause.source();
     }
-    error(
-        S3ErrorCode::IncompleteBody,
-        "You did not provide the number of bytes specified by the Content-Length HTTP header",
-    )
+    error(S3ErrorCode::IncompleteBody, OTHER_LENGTH)
 }
 
 /// The body of a GET: authenticated plaintext, one batch at a time, read when the client asks for it.

@@ -41,6 +41,8 @@ pub(super) struct BodyChecks {
     md5: Option<Md5>,
     hasher: ChecksumHasher,
     content_md5: Option<Vec<u8>>,
+    /// Where a digest that is not the body's is told as it was given, and not in hex.
+    tells_as_given: bool,
     /// (algorithm, value when it came in a header; `None`: it comes in the trailer)
     announced: Vec<(&'static str, Option<String>)>,
 }
@@ -58,6 +60,7 @@ impl BodyChecks {
             md5: None,
             hasher: ChecksumHasher::default(),
             content_md5: None,
+            tells_as_given: false,
             announced: Vec::new(),
         }
     }
@@ -79,12 +82,6 @@ impl BodyChecks {
         let mut announced = Vec::new();
         for algorithm in ALGORITHMS {
             if let Some(value) = header(headers, &format!("{HEADER_PREFIX}{algorithm}")) {
-                if !is_sum(algorithm, value) {
-                    return Err(error(
-                        S3ErrorCode::InvalidRequest,
-                        format!("Value for {HEADER_PREFIX}{algorithm} header is invalid."),
-                    ));
-                }
                 announced.push((algorithm, Some(value.to_owned())));
             }
         }
@@ -93,6 +90,16 @@ impl BodyChecks {
             return Err(error(
                 S3ErrorCode::InvalidRequest,
                 "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+            ));
+        }
+        if let Some((algorithm, value)) = announced.first()
+            && !value
+                .as_ref()
+                .is_some_and(|value: &String| is_sum(algorithm, value))
+        {
+            return Err(error(
+                S3ErrorCode::InvalidRequest,
+                format!("Value for {HEADER_PREFIX}{algorithm} header is invalid."),
             ));
         }
         if !announced.is_empty() && !trailers.is_empty() {
@@ -132,8 +139,17 @@ impl BodyChecks {
             md5,
             hasher,
             content_md5,
+            tells_as_given: false,
             announced,
         })
+    }
+
+    /// S3 tells a wrong `Content-MD5` of an object in hex, and that of every other body as it came.
+    pub(super) fn telling_as_given(self) -> Self {
+        Self {
+            tells_as_given: true,
+            ..self
+        }
     }
 
     /// Asks for the MD5 of the content: the ETag of managed objects.
@@ -243,7 +259,7 @@ impl BodyChecks {
         if let Some(announced) = self.content_md5
             && md5.is_none_or(|md5| announced != md5)
         {
-            return Err(bad_md5(&announced, md5));
+            return Err(bad_md5(&announced, self.tells_as_given, md5));
         }
         Ok(Verified {
             md5,
@@ -497,8 +513,12 @@ fn fields(sums: &Checksum) -> Vec<(&'static str, String)> {
     .collect()
 }
 
-fn bad_md5(announced: &[u8], md5: Option<[u8; 16]>) -> S3Error {
-    let expected: String = announced.iter().map(|byte| format!("{byte:02x}")).collect();
+fn bad_md5(announced: &[u8], as_given: bool, md5: Option<[u8; 16]>) -> S3Error {
+    let expected = if as_given {
+        base64_encode(announced)
+    } else {
+        announced.iter().map(|byte| format!("{byte:02x}")).collect()
+    };
     let calculated = md5.map(|md5| base64_encode(&md5)).unwrap_or_default();
     with_detail(
         error(

@@ -132,6 +132,15 @@ pub(super) fn on_write(
     }
 }
 
+/// The answer to a write whose condition held when it was looked at, and not when it was to be kept.
+pub(super) fn lost(precondition: &Precondition) -> S3Error {
+    precondition_failed(match precondition {
+        Precondition::None => "",
+        Precondition::Absent => "If-None-Match",
+        Precondition::Present | Precondition::Is(_) => "If-Match",
+    })
+}
+
 fn matches(condition: &ETagCondition, etag: &str) -> bool {
     match condition {
         ETagCondition::Any => true,

@@ -63,7 +63,7 @@ pub(super) fn compared(
     let refused = Refused::default();
     let body = Compared {
         body,
-        checks: Some(checks),
+        checks: Some(checks.telling_as_given()),
         // The protocol crate compares it too, and calls a difference an internal error.
         sha256: signed_sha256(headers).map(|signed| (Sha256::new(), signed)),
         refused: refused.clone(),

@@ -224,7 +224,29 @@ const REDIRECT: &str = "x-amz-website-redirect-location";
 /// User metadata of one object: names and values together.
 const METADATA_LIMIT: usize = 2048;
 
+/// The codings of a content without the one in which it travelled only; `None` if no other is left.
+pub(super) fn without_framing(codings: &str) -> Option<String> {
+    let is_framing = |coding: &&str| coding.eq_ignore_ascii_case("aws-chunked");
+    let mut listed = codings.split(',').map(str::trim);
+    if !listed.any(|coding| is_framing(&coding)) {
+        return Some(codings.to_owned());
+    }
+    let kept = codings.split(',').map(str::trim);
+    let kept: Vec<_> = kept
+        .filter(|coding| !coding.is_empty() && !is_framing(coding))
+        .collect();
+    (!kept.is_empty()).then(|| kept.join(", "))
+}
+
 impl ContentHeaders {
+    /// Says of a body that came in frames what is kept of it.
+    pub(super) fn unframe(&mut self) {
+        self.content_encoding = self
+            .content_encoding
+            .take()
+            .and_then(|codings| without_framing(&codings));
+    }
+
     /// The object head; `Err` when user metadata is larger than S3 allows (2 KiB).
     pub(super) fn head(self) -> S3Result<NamedList> {
         let size: usize = self
@@ -245,19 +267,10 @@ impl ContentHeaders {
                 ],
             ));
         }
-        // aws-chunked is how the body travelled, not how it is stored.
-        let content_encoding = self.content_encoding.and_then(|value| {
-            let kept: Vec<&str> = value
-                .split(',')
-                .map(str::trim)
-                .filter(|coding| !coding.is_empty() && *coding != "aws-chunked")
-                .collect();
-            (!kept.is_empty()).then(|| kept.join(","))
-        });
         let mut list: Vec<(String, Vec<u8>)> = [
             ("cache-control", self.cache_control),
             ("content-disposition", self.content_disposition),
-            ("content-encoding", content_encoding),
+            ("content-encoding", self.content_encoding),
             ("content-language", self.content_language),
             ("content-type", self.content_type),
             ("expires", self.expires),
@@ -314,7 +327,7 @@ mod tests {
     fn content_headers_survive_the_head() {
         let headers = ContentHeaders {
             content_type: Some("text/plain".into()),
-            content_encoding: Some("aws-chunked, gzip".into()),
+            content_encoding: Some("gzip".into()),
             metadata: [("Colour".to_owned(), "blau".to_owned())]
                 .into_iter()
                 .collect(),
@@ -327,6 +340,19 @@ mod tests {
             back.metadata.get("colour").map(String::as_str),
             Some("blau")
         );
+    }
+
+    #[test]
+    fn how_a_body_travelled_is_not_kept() {
+        for (given, kept) in [
+            ("aws-chunked", None),
+            ("AWS-Chunked, aws-chunked", None),
+            ("foo, aws-chunked, bar", Some("foo, bar")),
+            ("gzip,aws-chunked", Some("gzip")),
+            ("deflate,gzip", Some("deflate,gzip")),
+        ] {
+            assert_eq!(without_framing(given).as_deref(), kept, "{given}");
+        }
     }
 
     #[test]

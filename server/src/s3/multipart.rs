@@ -68,7 +68,9 @@ pub(super) async fn create_multipart_upload(
     sharing::stamp(state, &principal, &headers, &mut facts).await?;
     facts.sum.clone_from(&sum);
     encryption.note(&mut facts);
-    let head = content_headers!(input).head()?;
+    let mut content = content_headers!(input);
+    content.unframe();
+    let head = content.head()?;
     let dates = Dates::of(state, &at).await?;
     let reply = encryption.reply;
     let attrs =
@@ -268,6 +270,7 @@ impl Completion {
                 .complete_upload(&request, &commit)
                 .map_err(|cause| match cause {
                     VaultError::NoSuchPart(part) => self.invalid_part(part, None),
+                    VaultError::PreconditionFailed => conditions::lost(&precondition),
                     cause => from_vault(cause, &resource),
                 })?;
         let stat = self.stat(Which::Label(committed.version), committed.null)?;

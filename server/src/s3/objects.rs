@@ -17,8 +17,9 @@ use strongroom::vault::{
 use super::AppState;
 use super::access::Principal;
 use super::access::{self};
+use super::announced;
 use super::archive;
-use super::body::{Download, Upload, blocking};
+use super::body::{Download, Upload, blocking, other_length};
 use super::checksums::{BodyChecks, Verified, set_checksums};
 use super::conditions::{self, Current, ReadConditions};
 use super::documents::At;
@@ -34,6 +35,7 @@ use super::sharing;
 use super::sse::{self, CustomerKey, customer_fields};
 use super::version;
 use super::write_facts::fact_headers;
+use crate::config::Compat;
 
 /// Largest object of one PUT or COPY: 5 GiB.
 pub(super) const LARGEST_PUT: u64 = 5 << 30;
@@ -71,9 +73,13 @@ pub(super) async fn put_object(
     let mut facts = fact_headers!(input).facts(state, &at).await?;
     sharing::stamp(state, &principal, &headers, &mut facts).await?;
     let object_key = input.key.clone();
+    let mut content = content_headers!(input);
+    if announced::is_framed(&headers) || state.settings.compat == Compat::Ceph {
+        content.unframe();
+    }
     let target = Target {
         facts: facts.clone(),
-        content: content_headers!(input),
+        content,
         bucket: Arc::clone(&bucket),
         key: input.key,
         if_match: input.if_match,
@@ -84,11 +90,9 @@ pub(super) async fn put_object(
     let dates = Dates::of(state, &at).await?;
     let (write, upload) = Write::begin(state, &principal, target, encryption, checks).await?;
     let (upload, last) = upload.fill(input.body, expected, &write.resource).await?;
-    if expected.is_some_and(|expected| upload.length + last.len() as u64 != expected) {
-        return Err(error(
-            S3ErrorCode::IncompleteBody,
-            "You did not provide the number of bytes specified by the Content-Length HTTP header",
-        ));
+    let provided = upload.length + last.len() as u64;
+    if let Some(expected) = expected.filter(|expected| *expected != provided) {
+        return Err(other_length(expected, provided));
     }
     let written = write
         .finish(upload, last, move |checks| {
@@ -247,14 +251,15 @@ impl Write {
             }
             let verified = verify(upload.checks)?;
             let attrs = verified.attributes(mode);
-            let committed = upload
-                .stream
-                .commit(CommitRequest {
-                    precondition,
-                    attrs: attrs.clone(),
-                    facts: None,
-                })
-                .map_err(failed)?;
+            let committed = upload.stream.commit(CommitRequest {
+                precondition,
+                attrs: attrs.clone(),
+                facts: None,
+            });
+            let committed = committed.map_err(|cause| match cause {
+                VaultError::PreconditionFailed => conditions::lost(&precondition),
+                cause => failed(cause),
+            })?;
             let etag = etag(mode, committed.version, Some(&attrs), &Facts::default());
             Ok(Written {
                 committed,

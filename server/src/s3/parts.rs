@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::AppState;
 use super::access::{self, Principal};
-use super::body::{Upload, blocking};
+use super::body::{Upload, blocking, other_length};
 use super::checksums::{self, BodyChecks, Verified, set_checksums};
 use super::conditions::ReadConditions;
 use super::copy;
@@ -72,11 +72,9 @@ pub(super) async fn upload_part(
     let (upload, last) = upload
         .fill(input.body, Some(expected), &write.resource)
         .await?;
-    if upload.length + last.len() as u64 != expected {
-        return Err(error(
-            S3ErrorCode::IncompleteBody,
-            "You did not provide the number of bytes specified by the Content-Length HTTP header",
-        ));
+    let provided = upload.length + last.len() as u64;
+    if provided != expected {
+        return Err(other_length(expected, provided));
     }
     let written = write
         .finish(upload, last, move |checks| {

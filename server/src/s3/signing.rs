@@ -16,7 +16,7 @@ pub(super) const AMZ_DATE: &str = "x-amz-date";
 /// How far a client's clock may be off.
 const SKEW: Duration = Duration::minutes(15);
 /// Longest validity of a presigned URL, in seconds.
-const WEEK: i128 = 604_800;
+pub(super) const WEEK: i128 = 604_800;
 /// Signature Version 2, as policies call it.
 pub(super) const V2: &str = "AWS";
 /// How a header of it begins.

@@ -134,6 +134,13 @@ pub(super) fn brings_customer_key(headers: &HeaderMap) -> bool {
         .any(|name| headers.contains_key(*name))
 }
 
+/// Whether a header of this name carries a customer key.
+pub(super) fn is_key(name: &str) -> bool {
+    [CUSTOMER.key, COPY_SOURCE_CUSTOMER.key]
+        .iter()
+        .any(|key| key.eq_ignore_ascii_case(name))
+}
+
 /// Reads and checks the three headers of a customer key; `None` when none of them is there.
 pub(super) fn customer_key(fields: CustomerFields) -> S3Result<Option<CustomerKey>> {
     if fields.algorithm.is_none() && fields.key.is_none() && fields.md5.is_none() {

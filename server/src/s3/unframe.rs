@@ -1,56 +1,85 @@
-//! Takes the frames of `aws-chunked` off a body that nobody signed. The protocol crate does that
-//! for signed bodies; clients frame unsigned ones alike, with a checksum behind the last chunk.
+//! Framed bodies on their way in. Off a body that nobody signed the frames are taken here; clients
+//! frame those too, with a checksum behind the last chunk. The protocol crate takes them off signed
+//! bodies, and checks their signatures; what it gets is judged here first, and written anew.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes, BytesMut};
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Request};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use s3s::{Body, S3Result, StdError};
 
+use super::announced::{CONTENT_SHA256, TRAILER, UNSIGNED_TRAILER, is_framed};
 use super::checksums::BodyChecks;
+use super::facts::without_framing;
+use super::frames::{FrameError, Frames, Item, Last, SIGNATURE};
+use super::mismatch::Progress;
+use super::signing::V4;
+use super::sse::header;
 
-/// What such a body declares itself as.
-const FRAMED: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
-
-/// Why a framed body is refused.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub(super) enum UnframeError {
-    /// It ends early, or is no sequence of chunks of the declared length.
-    #[error("the body is not what its frames and its declared length say")]
-    Malformed,
-    /// The checksum that was declared is not behind the body.
-    #[error("the declared checksum is missing behind the body")]
-    Missing,
-    /// It is there and another one than the body's.
-    #[error("the checksum behind the body is not that of the body")]
-    Mismatch,
-}
-
-/// Unframes the body of a request that has no signature and frames; leaves every other as it is.
-pub(super) fn unframed(mut request: Request<Body>) -> S3Result<Request<Body>> {
-    if !is_framed(&request) {
+/// Unframes the body of a request that has no signature, reframes that of one whose signature covers
+/// the frames, and leaves every other as it is. `progress` is told what of the latter is read.
+pub(super) fn unframed(
+    mut request: Request<Body>,
+    progress: Option<&Progress>,
+) -> S3Result<Request<Body>> {
+    let headers = request.headers();
+    if !is_framed(headers) {
         return Ok(request);
     }
-    let headers = request.headers();
-    let length = text(headers, "x-amz-decoded-content-length").and_then(|text| text.parse().ok());
     // Without a length the request is refused as any other without one.
-    let Some(length) = length else {
+    let Some(frames) = Frames::announced(headers) else {
         return Ok(request);
     };
+    if header(headers, AUTHORIZATION.as_str()).is_some_and(|value| value.starts_with(V4)) {
+        let progress = progress.cloned().unwrap_or_default();
+        return Ok(request.map(|inner| {
+            Body::http_body(Reframed {
+                inner,
+                frames,
+                progress,
+                ready: VecDeque::new(),
+                ended: false,
+            })
+        }));
+    }
+    if is_signed(&request) || header(headers, CONTENT_SHA256) != Some(UNSIGNED_TRAILER) {
+        return Ok(request);
+    }
     let mut checks = BodyChecks::none();
-    let trailer = text(headers, "x-amz-trailer").map(str::to_ascii_lowercase);
+    let trailer = header(headers, TRAILER).map(str::to_ascii_lowercase);
+    let trailer = trailer.filter(|name| name.starts_with(CHECKSUM));
     if let Some(algorithm) = trailer
         .as_deref()
         .and_then(|name| name.strip_prefix(CHECKSUM))
     {
-        checks.also_compute(&algorithm.to_ascii_uppercase())?;
+        checks.also_compute(algorithm)?;
     }
-    let headers = request.headers_mut();
+    as_if_plain(request.headers_mut(), frames.left());
+    Ok(request.map(|inner| {
+        Body::http_body(Unframed {
+            inner,
+            frames,
+            trailer,
+            checks: Some(checks),
+        })
+    }))
+}
+
+/// Whether a signature is somewhere.
+fn is_signed(request: &Request<Body>) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    request.headers().contains_key(AUTHORIZATION)
+        || query.to_ascii_lowercase().contains("signature=")
+}
+
+/// Has the headers say what is left when the frames are off.
+fn as_if_plain(headers: &mut HeaderMap, length: u64) {
     for name in [
-        "x-amz-trailer",
+        TRAILER,
         "x-amz-decoded-content-length",
         "x-amz-sdk-checksum-algorithm",
     ] {
@@ -58,176 +87,50 @@ pub(super) fn unframed(mut request: Request<Body>) -> S3Result<Request<Body>> {
     }
     headers.remove(TRANSFER_ENCODING);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    headers.insert(
-        "x-amz-content-sha256",
-        HeaderValue::from_static("UNSIGNED-PAYLOAD"),
-    );
-    Ok(request.map(|inner| {
-        Body::http_body(Unframed {
-            inner,
-            decoder: Decoder {
-                input: BytesMut::new(),
-                state: State::Size,
-                left: length,
-                trailer,
-                found: None,
-                checks: Some(checks),
-            },
-        })
-    }))
+    headers.insert(CONTENT_SHA256, HeaderValue::from_static("UNSIGNED-PAYLOAD"));
+    if let Some(codings) = header(headers, CONTENT_ENCODING.as_str()).map(without_framing) {
+        match codings.map(HeaderValue::try_from) {
+            Some(Ok(value)) => headers.insert(CONTENT_ENCODING, value),
+            Some(Err(_)) | None => headers.remove(CONTENT_ENCODING),
+        };
+    }
 }
 
-fn is_framed(request: &Request<Body>) -> bool {
-    let headers = request.headers();
-    let query = request
-        .uri()
-        .query()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
-    text(headers, "x-amz-content-sha256") == Some(FRAMED)
-        && !headers.contains_key(AUTHORIZATION)
-        && !query.contains("signature=")
-}
-
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
-}
-
-/// The decoded body.
+/// The body without its frames.
 struct Unframed {
     inner: Body,
-    decoder: Decoder,
-}
-
-struct Decoder {
-    input: BytesMut,
-    state: State,
-    /// Decoded bytes that are still to come.
-    left: u64,
-    /// Name of the trailer that was declared, in lower case.
+    frames: Frames,
+    /// The trailer that was declared.
     trailer: Option<String>,
-    /// Its value.
-    found: Option<String>,
     checks: Option<BodyChecks>,
 }
 
-enum State {
-    /// Before the line with the size of a chunk.
-    Size,
-    /// In a chunk with so many bytes to come.
-    Data(u64),
-    /// Before the end of line behind a chunk.
-    End,
-    /// Behind the last chunk.
-    Trailers,
-    /// At the end.
-    Done,
-}
-
-impl Decoder {
-    /// The next decoded bytes of what is there; `None` if there is not enough.
-    fn next(&mut self) -> Result<Option<Bytes>, UnframeError> {
-        loop {
-            match self.state {
-                State::Size => {
-                    let Some(line) = self.line()? else {
-                        return Ok(None);
-                    };
-                    // What stands behind a semicolon is a signature, which says nothing here.
-                    let digits = line.split(';').next().unwrap_or_default().trim();
-                    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
-                    let size = u64::from_str_radix(digits, 16).ok().filter(|_| plain);
-                    self.state = match size.ok_or(UnframeError::Malformed)? {
-                        0 => State::Trailers,
-                        size if size > self.left => return Err(UnframeError::Malformed),
-                        size => State::Data(size),
-                    };
+impl Unframed {
+    fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
+        while let Some(item) = self.frames.next()? {
+            if let Item::Data(data) = item {
+                if let Some(checks) = &mut self.checks {
+                    checks.update(&data);
                 }
-                State::Data(size) => {
-                    if self.input.is_empty() {
-                        return Ok(None);
-                    }
-                    let here = usize::try_from(size)
-                        .map_or(self.input.len(), |size| size.min(self.input.len()));
-                    let data = self.input.split_to(here).freeze();
-                    let taken = data.len() as u64;
-                    self.left -= taken;
-                    self.state = if taken == size {
-                        State::End
-                    } else {
-                        State::Data(size - taken)
-                    };
-                    if let Some(checks) = &mut self.checks {
-                        checks.update(&data);
-                    }
-                    return Ok(Some(data));
-                }
-                State::End => {
-                    let Some(line) = self.line()? else {
-                        return Ok(None);
-                    };
-                    if !line.is_empty() {
-                        return Err(UnframeError::Malformed);
-                    }
-                    self.state = State::Size;
-                }
-                State::Trailers => {
-                    let Some(line) = self.line()? else {
-                        return Ok(None);
-                    };
-                    if line.is_empty() {
-                        self.state = State::Done;
-                        return Ok(None);
-                    }
-                    let (name, value) = line.split_once(':').ok_or(UnframeError::Malformed)?;
-                    if self.trailer.as_deref() == Some(name.trim().to_ascii_lowercase().as_str()) {
-                        self.found = Some(value.trim().to_owned());
-                    }
-                }
-                // Nothing belongs there; clients send an end of line more or less.
-                State::Done => {
-                    self.input.clear();
-                    return Ok(None);
-                }
+                return Ok(Some(data));
             }
         }
+        Ok(None)
     }
 
-    /// A whole line without its end.
-    fn line(&mut self) -> Result<Option<String>, UnframeError> {
-        let Some(end) = self.input.iter().position(|byte| *byte == b'\n') else {
-            return if self.input.len() > LONGEST_LINE {
-                Err(UnframeError::Malformed)
-            } else {
-                Ok(None)
-            };
-        };
-        let line = self.input.split_to(end);
-        self.input.advance(1);
-        let line = std::str::from_utf8(&line).map_err(|_| UnframeError::Malformed)?;
-        Ok(Some(line.strip_suffix('\r').unwrap_or(line).to_owned()))
-    }
-
-    /// Judges the end of the body.
-    fn finish(&mut self) -> Result<(), UnframeError> {
-        // A client may leave out the empty line that ends the trailers.
-        let ended = matches!(self.state, State::Done | State::Trailers) && self.input.is_empty();
-        if !ended || self.left > 0 {
-            return Err(UnframeError::Malformed);
-        }
+    /// Compares with the checksum behind the body.
+    fn finish(&mut self) -> Result<(), FrameError> {
+        let last = self.frames.finish()?;
         let (Some(trailer), Some(checks)) = (&self.trailer, self.checks.take()) else {
             return Ok(());
         };
-        let Some(algorithm) = trailer.strip_prefix(CHECKSUM) else {
-            return Ok(());
-        };
-        let found = self.found.as_ref().ok_or(UnframeError::Missing)?;
-        let computed = checks.computed().map_err(|_| UnframeError::Malformed)?;
-        let mut sums = computed.checksums.iter();
-        if sums.any(|(name, sum)| *name == algorithm && sum == found) {
+        let mut found = last.trailers.iter().filter(|(name, _)| name == trailer);
+        let (_, found) = found.next().ok_or(FrameError::Trailers)?;
+        let computed = checks.computed().map_err(|_| FrameError::Malformed)?;
+        if computed.checksums.iter().any(|(_, sum)| sum == found) {
             Ok(())
         } else {
-            Err(UnframeError::Mismatch)
+            Err(FrameError::Mismatch)
         }
     }
 }
@@ -241,35 +144,123 @@ impl HttpBody for Unframed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
         loop {
-            match self.decoder.next() {
-                Ok(Some(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Ok(None) => {}
-                Err(error) => return Poll::Ready(Some(Err(error.into()))),
+            if let Some(data) = self.next()? {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
             }
-            match std::task::ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.decoder.input.extend_from_slice(&data);
-                    }
-                }
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            match std::task::ready!(Pin::new(&mut self.inner).poll_frame(cx)?) {
+                Some(frame) => feed(&mut self.frames, frame),
                 None => {
-                    return Poll::Ready(match self.decoder.finish() {
-                        Ok(()) => None,
-                        Err(error) => Some(Err(error.into())),
-                    });
+                    self.finish()?;
+                    return Poll::Ready(None);
                 }
             }
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.decoder.left)
+        SizeHint::with_exact(self.frames.left())
+    }
+}
+
+/// The body in frames as the protocol crate reads them.
+struct Reframed {
+    inner: Body,
+    frames: Frames,
+    progress: Progress,
+    ready: VecDeque<Bytes>,
+    ended: bool,
+}
+
+impl Reframed {
+    fn write(&mut self, item: Item) {
+        match item {
+            Item::Chunk { size, signature } => {
+                self.ready.push_back(chunk_line(size, signature.as_deref()));
+                self.progress.chunk(signature);
+            }
+            Item::Data(data) => {
+                self.progress.data(&data);
+                self.ready.push_back(data);
+            }
+            Item::ChunkEnd => self.ready.push_back(Bytes::from_static(b"\r\n")),
+        }
+    }
+
+    fn write_last(&mut self, last: Last) {
+        self.ready
+            .push_back(chunk_line(0, last.signature.as_deref()));
+        let mut lines = String::new();
+        let signature = last.trailer_signature.iter();
+        let trailers = last
+            .trailers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value));
+        for (name, value) in
+            trailers.chain(signature.map(|value| ("x-amz-trailer-signature", value)))
+        {
+            lines.extend([name, ":", value, "\r\n"]);
+        }
+        self.ready.push_back(Bytes::from(lines + "\r\n"));
+        self.progress.last(last);
+    }
+}
+
+/// The line before a chunk. A signature that cannot be one is written as one that is none.
+fn chunk_line(size: u64, signature: Option<&str>) -> Bytes {
+    let line = match signature {
+        None => format!("{size:x}\r\n"),
+        Some(given) => {
+            let is_digest = given.len() == 64
+                && given
+                    .bytes()
+                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+            let signature = if is_digest { given } else { NO_SIGNATURE };
+            format!("{size:x};{SIGNATURE}={signature}\r\n")
+        }
+    };
+    Bytes::from(line)
+}
+
+impl HttpBody for Reframed {
+    type Data = Bytes;
+    type Error = StdError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        loop {
+            if let Some(data) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            if let Some(item) = self.frames.next()? {
+                self.write(item);
+                continue;
+            }
+            match std::task::ready!(Pin::new(&mut self.inner).poll_frame(cx)?) {
+                Some(frame) => feed(&mut self.frames, frame),
+                None => {
+                    self.ended = true;
+                    let last = self.frames.finish()?;
+                    self.write_last(last);
+                }
+            }
+        }
+    }
+}
+
+fn feed(frames: &mut Frames, frame: Frame<Bytes>) {
+    // HTTP's own trailers say nothing of the body.
+    if let Ok(data) = frame.into_data() {
+        frames.feed(data);
     }
 }
 
 const CHECKSUM: &str = "x-amz-checksum-";
-const LONGEST_LINE: usize = 1024;
+const NO_SIGNATURE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 #[cfg(test)]
 mod tests {
@@ -280,82 +271,84 @@ mod tests {
 
     const BODY: &str = "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nx-amz-checksum-crc32:hYfYZQ==\r\n\r\n";
 
-    fn request(body: &str, length: usize, piece: usize) -> Request<Body> {
+    fn request(body: &str, length: usize) -> Request<Body> {
         let pieces: Vec<Result<Frame<Bytes>, StdError>> = body
             .as_bytes()
-            .chunks(piece)
+            .chunks(7)
             .map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece))))
             .collect();
         Request::put("/b/k")
-            .header("x-amz-content-sha256", FRAMED)
+            .header("x-amz-content-sha256", UNSIGNED_TRAILER)
             .header("x-amz-decoded-content-length", length)
             .header("x-amz-trailer", "x-amz-checksum-crc32")
+            .header("content-encoding", "gzip, aws-chunked, br")
             .body(Body::http_body(StreamBody::new(futures::stream::iter(
                 pieces,
             ))))
             .unwrap()
     }
 
-    fn decoded(body: &str, length: usize, piece: usize) -> Result<Bytes, String> {
-        let request = unframed(request(body, length, piece)).unwrap();
-        assert_eq!(request.headers()["content-length"], length.to_string());
-        let collected = futures::executor::block_on(request.into_body().collect());
-        collected
+    fn collected(request: Request<Body>) -> Result<Bytes, String> {
+        futures::executor::block_on(request.into_body().collect())
             .map(|body| body.to_bytes())
             .map_err(|error| error.to_string())
     }
 
-    #[test]
-    fn frames_come_off_in_pieces_of_any_size() {
-        for piece in 1..BODY.len() + 1 {
-            assert_eq!(decoded(BODY, 5, piece).unwrap(), "abcde");
-        }
-        let without_last_line = BODY.strip_suffix("\r\n").unwrap();
-        assert_eq!(decoded(without_last_line, 5, 9).unwrap(), "abcde");
+    fn decoded(body: &str) -> Result<Bytes, String> {
+        let request = unframed(request(body, 5), None).unwrap();
+        assert_eq!(request.headers()["content-length"], "5");
+        assert_eq!(request.headers()["content-encoding"], "gzip, br");
+        collected(request)
     }
 
     #[test]
-    fn what_is_cut_longer_shorter_or_other_is_an_error() {
-        let error = |error: UnframeError| error.to_string();
-        for cut in 0..BODY.len() - 2 {
-            assert!(decoded(&BODY[..cut], 5, 7).is_err(), "{cut}");
-        }
-        assert_eq!(
-            decoded(BODY, 4, 7).unwrap_err(),
-            error(UnframeError::Malformed)
-        );
-        assert_eq!(
-            decoded(BODY, 6, 7).unwrap_err(),
-            error(UnframeError::Malformed)
-        );
-        let other = BODY.replace("abc", "abd");
-        assert_eq!(
-            decoded(&other, 5, 7).unwrap_err(),
-            error(UnframeError::Mismatch)
-        );
-        let missing = BODY.replace("x-amz-checksum-crc32:", "x-amz-checksum-sha1:");
-        assert_eq!(
-            decoded(&missing, 5, 7).unwrap_err(),
-            error(UnframeError::Missing)
-        );
-        for size in ["", "-3", "+3", "x", "ffffffffffffffffff"] {
-            let odd = BODY.replacen('3', size, 1);
-            assert_eq!(
-                decoded(&odd, 5, 7).unwrap_err(),
-                error(UnframeError::Malformed)
-            );
+    fn frames_come_off_and_the_checksum_behind_them_is_compared() {
+        assert_eq!(decoded(BODY).unwrap(), "abcde");
+        for (body, error) in [
+            (BODY.replace("abc", "abd"), FrameError::Mismatch),
+            (BODY.replace("crc32", "sha1"), FrameError::Trailers),
+            (
+                BODY.replace("x-amz-checksum-crc32:hYfYZQ==\r\n", ""),
+                FrameError::Trailers,
+            ),
+            (BODY.replace("0\r\n", ""), FrameError::Malformed),
+        ] {
+            assert_eq!(decoded(&body).unwrap_err(), error.to_string());
         }
     }
 
-    #[test]
-    fn signed_bodies_are_left_to_the_protocol_crate() {
-        let mut signed = request(BODY, 5, 7);
-        signed.headers_mut().insert(
+    fn signed(body: &str, payload: &'static str) -> Request<Body> {
+        let mut request = request(body, 5);
+        let headers = request.headers_mut();
+        headers.insert(
             AUTHORIZATION,
             HeaderValue::from_static("AWS4-HMAC-SHA256 x"),
         );
-        let untouched = unframed(signed).unwrap();
-        assert_eq!(untouched.headers()["x-amz-content-sha256"], FRAMED);
+        headers.insert("x-amz-content-sha256", HeaderValue::from_static(payload));
+        unframed(request, None).unwrap()
+    }
+
+    #[test]
+    fn signed_frames_are_judged_and_otherwise_left_to_the_protocol_crate() {
+        let untouched = signed(BODY, UNSIGNED_TRAILER);
+        assert_eq!(
+            untouched.headers()["x-amz-content-sha256"],
+            UNSIGNED_TRAILER
+        );
         assert!(untouched.headers().contains_key("x-amz-trailer"));
+        assert_eq!(collected(untouched).unwrap(), BODY.replace(";x=y", ""));
+        let whole = BODY.replace("0\r\n", "");
+        assert!(collected(signed(&whole, UNSIGNED_TRAILER)).is_err());
+    }
+
+    #[test]
+    fn lines_with_signatures_are_written_in_one_way() {
+        let digest = "1a".repeat(32);
+        let body = format!("5 ; chunk-signature = {digest} \r\nabcde\r\n0;chunk-signature=odd\r\n");
+        let signed = signed(&body, "STREAMING-AWS4-HMAC-SHA256-PAYLOAD");
+        let written = format!(
+            "5;chunk-signature={digest}\r\nabcde\r\n0;chunk-signature={NO_SIGNATURE}\r\n\r\n"
+        );
+        assert_eq!(collected(signed).unwrap(), written);
     }
 }

@@ -10,6 +10,7 @@ use s3s::service::S3Service;
 use s3s::{Body, HttpError, S3Error, S3ErrorCode, S3Response};
 
 use super::errors::{DETAIL, MALFORMED_XML, error, escape};
+use super::mismatch::Signed;
 use super::objects::Unmeasured;
 use super::presigned::{Configured, SignedByQuery};
 use super::unframe::unframed;
@@ -80,6 +81,7 @@ impl Wire {
         let judged = cors::judged_method(&method, request.headers());
         let is_form = post::is_form(&request);
         let compat = self.state.settings.compat;
+        let of_signature = Signed::of(&request);
         let signed = match refuse(tls, request.headers(), request.uri()) {
             Some(refusal) => Err(refusal),
             None => presigned::taken(&mut request, compat),
@@ -88,19 +90,20 @@ impl Wire {
             if let Some(refusal) = signing::refuse(request.headers(), request.uri(), compat) {
                 return Err(refusal);
             }
+            if is_form {
+                return Ok((request, signed));
+            }
+            if let Some(refusal) = announced::refuse(&request) {
+                return Err(refusal);
+            }
             if method == Method::HEAD && target.bucket.is_none() {
                 return Err(error(
                     S3ErrorCode::MethodNotAllowed,
                     "The specified method is not allowed against this resource.",
                 ));
             }
-            if is_form {
-                return Ok((request, signed));
-            }
-            match announced::refuse(&request) {
-                Some(refusal) => Err(refusal),
-                None => Ok((unframed(request)?, signed)),
-            }
+            let progress = of_signature.as_ref().map(|signed| &signed.progress);
+            Ok((unframed(request, progress)?, signed))
         });
         let mut response = match request {
             Ok((request, _)) if is_form => {
@@ -112,12 +115,13 @@ impl Wire {
             }
             Ok((mut request, signed)) => {
                 announced::complete(request.headers_mut());
-                self.compared(request, signed).await?
+                self.compared(request, signed, of_signature.as_ref())
+                    .await?
             }
             Err(refusal) => worded(refusal)?,
         };
         if response.status().is_client_error() || response.status().is_server_error() {
-            response = complete_error(response, &method, &path, &id).await;
+            response = complete_error(response, &method, &path, &id, of_signature.as_ref()).await;
         } else if !is_form {
             // The answer to a form is of no schema.
             name_schema(&mut response);
@@ -146,11 +150,16 @@ impl Wire {
         &self,
         request: Request<Body>,
         signed: SignedByQuery,
+        of_signature: Option<&Signed>,
     ) -> Result<Response<Body>, HttpError> {
         let (parts, body) = request.into_parts();
         match digest::compared(&parts.method, &parts.uri, &parts.headers, body) {
             Ok((body, refused)) => {
-                let call = self.inner.call(Request::from_parts(parts, body));
+                let mut request = Request::from_parts(parts, body);
+                if let Some(signature) = of_signature.filter(|_| refused.is_none()) {
+                    request = signature.hold(request);
+                }
+                let call = self.inner.call(request);
                 let answer = self.config.signed(signed, call).await?;
                 match refused.and_then(|refused| refused.take()) {
                     Some(refusal) => worded(refusal),
@@ -283,6 +292,7 @@ async fn complete_error(
     method: &Method,
     path: &str,
     id: &str,
+    signed: Option<&Signed>,
 ) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     let is_xml = parts
@@ -307,8 +317,10 @@ async fn complete_error(
     // Sentences stand in elements, where an apostrophe means nothing: S3 writes it as it is.
     let text = String::from_utf8_lossy(&bytes).replace("&apos;", "'");
     let text = s3_text(text);
+    let of_signed = signed.and_then(|signed| signed.elements(&format!("{text}{detail}")));
+    let of_signed = of_signed.unwrap_or_default();
     let extra = format!(
-        "{detail}<Resource>{}</Resource><RequestId>{id}</RequestId><HostId>{id}</HostId></Error>",
+        "{detail}{of_signed}<Resource>{}</Resource><RequestId>{id}</RequestId><HostId>{id}</HostId></Error>",
         escape(path)
     );
     let whole = match text.strip_suffix("</Error>") {
@@ -361,7 +373,11 @@ fn with_namespace(xml: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// S3's own sentences where the protocol crate has others.
-const SENTENCES: [(&str, &str); 3] = [
+const SENTENCES: [(&str, &str); 4] = [
+    (
+        "SignatureDoesNotMatch",
+        "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
+    ),
     ("MalformedXML", MALFORMED_XML),
     (
         "RequestTimeTooSkewed",

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import os
+import types
 import unittest
 import zlib
 
@@ -75,6 +77,83 @@ class Announced(unittest.TestCase):
         other = {**length, "x-amz-trailer": "content-md5"}
         self.refused(self.put_framed(other, framed(b"\r\n")), 400, "InvalidRequest", "x-amz-trailer header")
         self.refused(self.put({"x-amz-trailer": "x-amz-checksum-crc32"}), 400, "MalformedTrailerError")
+
+    def test_a_framed_body_is_whole_and_as_long_as_declared(self):
+        length = {"x-amz-decoded-content-length": str(len(BODY))}
+        for cut in (b"0\r\n", b"\r\n0\r\n", BODY[-1:] + b"\r\n0\r\n"):
+            body = framed().removesuffix(cut)
+            error = self.refused(self.put_framed(length, body), 400, "IncompleteBody", "terminated unexpectedly")
+            self.assertNotIn("NumberBytesExpected", error)
+        for declared in (len(BODY) - 1, len(BODY) + 1):
+            length = {"x-amz-decoded-content-length": str(declared)}
+            error = self.refused(self.put_framed(length, framed(b"\r\n")), 400, "IncompleteBody", "number of bytes")
+            self.assertEqual((error["NumberBytesExpected"], error["NumberBytesProvided"]), (str(declared), str(len(BODY))))
+
+    def test_only_what_was_declared_stands_behind_a_body_and_the_last_counts(self):
+        declared = {"x-amz-decoded-content-length": str(len(BODY)), "x-amz-trailer": "x-amz-checksum-crc32"}
+        right, wrong = (b"x-amz-checksum-crc32:%s\r\n" % crc32(data).encode() for data in (BODY, b""))
+        self.refused(self.put_framed(declared, framed(right + b"bonus:1\r\n")), 400, "MalformedTrailerError")
+        self.refused(self.put_framed(declared, framed(b"\r\n" + right)), 400, "MalformedTrailerError")
+        self.refused(self.put_framed(declared, framed(right + wrong)), 400, "BadDigest")
+        self.assertEqual(self.put_framed(declared, framed(wrong + right)).status, 200)
+
+    def test_how_a_body_travelled_is_not_kept_and_other_codings_are(self):
+        length = {"x-amz-decoded-content-length": str(len(BODY))}
+        for given, kept in [("aws-chunked", None), ("gzip, aws-chunked", "gzip"), ("foo, aws-chunked, bar", "foo, bar")]:
+            self.assertEqual(self.put_framed(length | {"content-encoding": given}, framed(b"\r\n")).status, 200)
+            self.assertEqual(s3.head_object(Bucket=BUCKET, Key="framed").get("ContentEncoding"), kept)
+        # Of a body without frames it says what it says.
+        self.assertEqual(self.put({"content-encoding": "aws-chunked"}).status, 200)
+        self.assertEqual(s3.head_object(Bucket=BUCKET, Key="k")["ContentEncoding"], "aws-chunked")
+
+    def test_a_wrong_signature_is_told_what_it_should_be_of(self):
+        path, key = f"/{BUCKET}/some thing", os.urandom(32)
+        names = ("algorithm", "key", "key-md5")
+        digest = base64.b64encode(hashlib.md5(key).digest()).decode()
+        customer = dict(zip(names, ("AES256", base64.b64encode(key).decode(), digest)))
+        customer = {f"x-amz-server-side-encryption-customer-{name}": value for name, value in customer.items()}
+        user = types.SimpleNamespace(access_key=daemon.env["AWS_ACCESS_KEY_ID"], secret_key="another secret")
+        for headers in ({}, customer):
+            reply = raw.request(daemon, "PUT", path, headers, BODY, query={"x": "a b", "acl": ""}, user=user)
+            error = self.refused(reply, 403, "SignatureDoesNotMatch", "Check your key and signing method.")
+            self.assertEqual(error["AWSAccessKeyId"], user.access_key)
+            self.assertEqual(len(error["SignatureProvided"]), 64)
+            to_sign = error["StringToSign"]
+            self.assertTrue(to_sign.startswith("AWS4-HMAC-SHA256\n"))
+            self.assertEqual(bytes.fromhex(error["StringToSignBytes"]), to_sign.encode())
+            if headers:
+                # What would tell the customer's key again is left out.
+                self.assertNotIn("CanonicalRequest", error)
+                self.assertNotIn(customer["x-amz-server-side-encryption-customer-key"].encode(), reply.body)
+            else:
+                canonical = error["CanonicalRequest"]
+                lines = canonical.split("\n")
+                self.assertEqual(lines[:3], ["PUT", f"/{BUCKET}/some%20thing", "acl=&x=a%20b"])
+                self.assertEqual(lines[-1], hashlib.sha256(BODY).hexdigest())
+                self.assertEqual(to_sign.split("\n")[-1], hashlib.sha256(canonical.encode()).hexdigest())
+                self.assertEqual(bytes.fromhex(error["CanonicalRequestBytes"]), canonical.encode())
+
+    def test_a_chunk_that_was_not_signed(self):
+        payload = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+        headers = {"x-amz-decoded-content-length": str(len(BODY))}
+        body = b"%x;chunk-signature=%s\r\n%s\r\n0;chunk-signature=%s\r\n\r\n" % (len(BODY), b"1" * 64, BODY, b"2" * 64)
+        reply = raw.request(daemon, "PUT", f"/{BUCKET}/signed", headers, body, payload=payload)
+        error = self.refused(reply, 403, "SignatureDoesNotMatch")
+        lines = error["StringToSign"].split("\n")
+        self.assertEqual((lines[0], lines[-1]), ("AWS4-HMAC-SHA256-PAYLOAD", hashlib.sha256(BODY).hexdigest()))
+        self.assertEqual(error["SignatureProvided"], "1" * 64)
+
+    def test_a_body_that_was_not_signed_is_told_its_digest(self):
+        reply = raw.request(daemon, "PUT", f"/{BUCKET}/k", {}, BODY, sent=BODY[::-1])
+        error = self.refused(reply, 400, "XAmzContentSHA256Mismatch")
+        sums = [hashlib.sha256(body).hexdigest() for body in (BODY, BODY[::-1])]
+        self.assertEqual([error["ClientComputedContentSHA256"], error["S3ComputedContentSHA256"]], sums)
+
+    def test_a_wrong_md5_of_a_list_is_told_as_it_came(self):
+        wrong = base64.b64encode(hashlib.md5(b"").digest()).decode()
+        body = b"<Delete><Object><Key>k</Key></Object></Delete>"
+        reply = raw.request(daemon, "POST", f"/{BUCKET}", {"content-md5": wrong}, body, query={"delete": ""})
+        self.assertEqual(self.refused(reply, 400, "BadDigest")["ExpectedDigest"], wrong)
 
     def test_a_checksum_that_does_not_exist(self):
         self.refused(self.put({"x-amz-checksum-bad": crc32(BODY)}), 400, "InvalidRequest", "algorithm type")

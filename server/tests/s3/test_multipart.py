@@ -5,6 +5,7 @@ import hashlib
 import os
 import unittest
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 from botocore.exceptions import ClientError
 
@@ -174,17 +175,20 @@ class Uploads(Case):
         self.complete(upload, [part], MpuObjectSize=5)
 
     def test_ten_thousand_parts(self):
-        # Half of them are sent and half are copied.
+        # Half of them are sent and half are copied, by several clients in no order.
         s3.put_object(Bucket=BUCKET, Key="block", Body=b"x" * SMALLEST)
         upload = self.create("many")
         path = f"/{BUCKET}/many"
-        parts = []
-        for number in range(1, 10_001):
+
+        def part(number):
             if number % 2:
                 reply = s3.upload_part(**upload, PartNumber=number, Body=b"x" * SMALLEST)
             else:
                 reply = s3.upload_part_copy(**upload, PartNumber=number, CopySource=f"{BUCKET}/block")["CopyPartResult"]
-            parts.append({"PartNumber": number, "ETag": reply["ETag"]})
+            return {"PartNumber": number, "ETag": reply["ETag"]}
+
+        with ThreadPoolExecutor(8) as clients:
+            parts = list(clients.map(part, range(1, 10_001)))
         done = self.complete(upload, parts)
         self.assertTrue(done["ETag"].endswith('-10000"'))
         head = s3.head_object(Bucket=BUCKET, Key="many", PartNumber=10_000)
