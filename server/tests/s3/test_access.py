@@ -423,6 +423,31 @@ class Policies(Case):
         self.refused(main.copy_object, Bucket=self.bucket, Key="copy", CopySource=source)
         main.copy_object(Bucket=self.bucket, Key="copy", CopySource={"Bucket": self.bucket, "Key": "plain"})
 
+    def test_what_belongs_to_an_object_or_bucket_is_not_deleted_or_written_as_that(self):
+        empty = self.bucket + "-empty"
+        main.create_bucket(Bucket=empty)
+        self.put("a")
+        for method, path, names in (
+            ("DELETE", f"/{self.bucket}/a", ("acl", "retention", "legal-hold", "uploads", "torrent")),
+            ("PUT", f"/{self.bucket}/a", ("uploadId", "partNumber", "versions", "restore", "torrent")),
+            ("DELETE", f"/{empty}", ("acl", "versioning", "logging", "object-lock", "location")),
+            ("PUT", f"/{self.bucket}-no", ("location", "versions", "uploads")),
+        ):
+            for name in names:
+                reply = raw.request(daemon, method, path, body=b"", query={name: ""})
+                self.assertEqual((reply.status, reply.error()["Code"]), (405, "MethodNotAllowed"), (method, name))
+        self.assertEqual(self.get("a"), b"x")
+        main.head_bucket(Bucket=empty)
+        self.refused(main.head_bucket, Bucket=f"{self.bucket}-no", code="NoSuchBucket", status=404)
+
+    def test_a_version_that_is_none_is_told_of_its_key_alone(self):
+        self.put("a")
+        self.policy(self.statement("Deny", "s3:DeleteObject*", condition={"StringEquals": {"s3:ExistingObjectTag/a": "b"}}))
+        objects = [{"Key": "a", "VersionId": "none"}, {"Key": "a"}]
+        done = main.delete_objects(Bucket=self.bucket, Delete={"Objects": objects})
+        self.assertEqual([one["Key"] for one in done["Deleted"]], ["a"])
+        self.assertEqual([one["Code"] for one in done["Errors"]], ["InvalidArgument"])
+
     def test_a_header_of_copies_tells_nothing_about_keys(self):
         self.policy(self.statement(action=["s3:GetObject", "s3:DeleteObject"], principal={"AWS": "alt"}))
         for more in ({}, {"x-amz-copy-source": f"/{self.bucket}/none"}):

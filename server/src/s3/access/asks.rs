@@ -91,6 +91,11 @@ impl Asks {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// Whether its query has such a parameter.
+    pub(super) fn names(&self, parameter: &str) -> bool {
+        self.query.iter().any(|(name, _)| name == parameter)
+    }
+
     /// When it was signed. Beside a signature in the query a header of the time is not signed, and
     /// says nothing.
     pub(super) fn signed_at(&self) -> Option<&str> {

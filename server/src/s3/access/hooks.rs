@@ -14,6 +14,7 @@ use super::decide::{Outcome, Seen};
 use super::operations::{deleted, made};
 use super::{Access, Principal, Target, denied, told};
 use crate::policy::Action;
+use crate::s3::version;
 use crate::service::Facts;
 
 #[async_trait::async_trait]
@@ -53,6 +54,11 @@ impl S3Access for Access {
                 version: object.version_id.as_deref(),
                 source: false,
             };
+            if version::which(target.version).is_err() {
+                // There is nothing of that name to be refused: the delete says so of this key.
+                refused.push(false);
+                continue;
+            }
             let mut seen = Seen::NotYet;
             let mut allowed = true;
             for action in deleted(&open.asks, object.version_id.is_some()) {

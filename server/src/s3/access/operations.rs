@@ -18,9 +18,16 @@ pub(super) enum Needs {
 /// The actions of an operation; what is in no row is denied to everybody.
 ///
 /// # Errors
-/// `NotImplemented` for what this server does not offer, `AccessDenied` for what it does not know.
+/// `NotImplemented` for what this server does not offer, `AccessDenied` for what it does not know,
+/// `MethodNotAllowed` for what is not meant as it was understood.
 pub(super) fn needs(asks: &Asks) -> S3Result<Needs> {
     use Action as A;
+    if is_of_another_resource(asks) {
+        return Err(error(
+            S3ErrorCode::MethodNotAllowed,
+            "The specified method is not allowed against this resource.",
+        ));
+    }
     let version = |current, version| {
         if asks.version().is_some() {
             version
@@ -166,6 +173,61 @@ pub(super) fn needs(asks: &Asks) -> S3Result<Needs> {
     Ok(Needs::Actions(actions))
 }
 
+/// Whether it would change an object or a bucket where its query names something that belongs to
+/// one: the delete of an ACL is not the delete of its object. The protocol crate takes what it does
+/// not know so for the plain operation.
+fn is_of_another_resource(asks: &Asks) -> bool {
+    let changes = matches!(
+        asks.operation.as_str(),
+        "PutObject" | "CopyObject" | "DeleteObject" | "CreateBucket" | "DeleteBucket"
+    );
+    changes && SUBRESOURCES.iter().any(|name| asks.names(name))
+}
+
+/// Parameters of a query that name something beside the object or bucket itself.
+const SUBRESOURCES: [&str; 40] = [
+    "abac",
+    "accelerate",
+    "acl",
+    "analytics",
+    "annotation",
+    "attributes",
+    "cors",
+    "delete",
+    "encryption",
+    "intelligent-tiering",
+    "inventory",
+    "legal-hold",
+    "lifecycle",
+    "location",
+    "logging",
+    "metadataAnnotationTable",
+    "metadataConfiguration",
+    "metadataInventoryTable",
+    "metadataJournalTable",
+    "metadataTable",
+    "metrics",
+    "notification",
+    "object-lock",
+    "ownershipControls",
+    "partNumber",
+    "policy",
+    "policyStatus",
+    "publicAccessBlock",
+    "replication",
+    "requestPayment",
+    "restore",
+    "retention",
+    "select",
+    "tagging",
+    "torrent",
+    "uploadId",
+    "uploads",
+    "versioning",
+    "versions",
+    "website",
+];
+
 /// To ceph, who may write an object may say in the same request who reads it, and its tags.
 pub(super) fn as_ceph(actions: &mut Vec<Action>) {
     if actions.contains(&Action::PutObject) {
@@ -249,6 +311,34 @@ mod tests {
     fn what_is_in_no_row_is_denied() {
         let refused = needs(&Asks::of_test("GetObjectTomorrow", &[])).unwrap_err();
         assert_eq!(refused.code().as_str(), "AccessDenied");
+    }
+
+    #[test]
+    fn what_belongs_to_an_object_or_bucket_is_not_that_object_or_bucket() {
+        let refused = |operation: &str, query: &str| {
+            let uri = format!("/b/k?{query}").parse().unwrap();
+            let headers = http::HeaderMap::new();
+            let asks = Asks::new(operation, &headers, &uri, None, "us-east-1");
+            let refused = needs(&asks).err()?;
+            Some(refused.code().as_str().to_owned())
+        };
+        for operation in [
+            "PutObject",
+            "CopyObject",
+            "DeleteObject",
+            "CreateBucket",
+            "DeleteBucket",
+        ] {
+            for query in ["acl", "versionId=v&acl=", "versioning", "x=y&uploadId=u"] {
+                let expected = Some("MethodNotAllowed".to_owned());
+                assert_eq!(refused(operation, query), expected, "{operation}?{query}");
+            }
+            for query in ["", "versionId=v", "x-id=a", "Acl", "prefix=acl"] {
+                assert_eq!(refused(operation, query), None, "{operation}?{query}");
+            }
+        }
+        assert_eq!(refused("GetObjectAcl", "acl"), None);
+        assert_eq!(refused("UploadPart", "partNumber=1&uploadId=u"), None);
     }
 
     #[test]
