@@ -25,15 +25,37 @@ impl Vault {
         key: &[u8],
         precondition: Precondition,
     ) -> Result<Deleted, VaultError> {
+        self.take_out(&bucket.into(), key, precondition, None)
+    }
+
+    /// Deletes an object like [`Vault::delete`], if it is still the one that was looked at: for who deletes it for what its
+    /// facts say.
+    ///
+    /// # Errors
+    /// As [`Vault::delete`]; [`VaultError::PreconditionFailed`] if it is another one, has other facts, or is gone.
+    pub fn delete_judged<'b>(
+        &self,
+        bucket: impl Into<InBucket<'b>>,
+        key: &[u8],
+        judged: Judged<'_>,
+    ) -> Result<Deleted, VaultError> {
+        self.take_out(&bucket.into(), key, Precondition::Present, Some(judged))
+    }
+
+    fn take_out(
+        &self,
+        bucket: &InBucket<'_>,
+        key: &[u8],
+        precondition: Precondition,
+        judged: Option<Judged<'_>>,
+    ) -> Result<Deleted, VaultError> {
         self.check_writable()?;
         check_key(key)?;
-        let bucket = self.in_bucket(&bucket.into())?;
+        let bucket = self.in_bucket(bucket)?;
         let label = VersionId::random()?;
         let under_way = self.debts.begin(bucket.id, key);
-        let deleted = self
-            .stores
-            .catalog
-            .delete(bucket.id, key, precondition, label, now_ms());
+        let catalog = &self.stores.catalog;
+        let deleted = catalog.delete(bucket.id, key, precondition, judged, label, now_ms());
         self.deleted(deleted, &bucket, under_way)
     }
 

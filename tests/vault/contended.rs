@@ -315,21 +315,21 @@ fn an_object_that_gets_another_key_is_overwritten_and_deleted_all_the_same() {
 fn what_is_written_after_it_was_judged_is_never_removed_for_it() {
     let dir = tempfile::tempdir().unwrap();
     let (_, [a, b]) = two(dir.path());
-    for round in 0..2 * ROUNDS {
+    for round in 0..3 * ROUNDS {
         let key = format!("{round}").into_bytes();
         let old = put(&a, "b", &key, b"old").unwrap();
         let (_, removed) = at_once(
             || put(&a, "b", &key, b"new").unwrap(),
             || {
-                if round % 2 == 0 {
-                    let only = Precondition::Is(old.instance);
-                    return b.delete("b", &key, only);
-                }
                 let judged = Judged {
                     version: old.version,
                     facts: b"",
                 };
-                b.delete_version("b", &key, Which::Null, Some(judged))
+                match round % 3 {
+                    0 => b.delete("b", &key, Precondition::Is(old.instance)),
+                    1 => b.delete_judged("b", &key, judged),
+                    _ => b.delete_version("b", &key, Which::Null, Some(judged)),
+                }
             },
         );
         match removed {

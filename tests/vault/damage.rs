@@ -65,6 +65,7 @@ impl Scene {
                 self.bucket.id,
                 b"x",
                 Precondition::None,
+                None,
                 VersionId([0; 16]),
                 0,
             )

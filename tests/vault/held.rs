@@ -366,7 +366,7 @@ macro_rules! catalog {
             }
             $answer! {
                 fn commit(&self, commit: Commit) -> Result<Committed, CommitError>;
-                fn delete(&self, bucket: BucketId, key: &[u8], precondition: Precondition, marker: VersionId, now_ms: u64) -> Result<Deleted, CommitError>;
+                fn delete(&self, bucket: BucketId, key: &[u8], precondition: Precondition, judged: Option<Judged<'_>>, marker: VersionId, now_ms: u64) -> Result<Deleted, CommitError>;
                 fn delete_version(&self, bucket: BucketId, key: &[u8], which: Which, judged: Option<Judged<'_>>, now_ms: u64) -> Result<Deleted, CommitError>;
                 fn create_upload(&self, upload: Upload) -> Result<(), CommitError>;
                 fn claim_upload(&self, bucket: BucketId, key: &[u8], instance: InstanceId, claim: &[u8]) -> Result<(), CommitError>;

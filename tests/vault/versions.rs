@@ -238,6 +238,17 @@ fn a_null_version_written_since_it_was_judged_is_not_removed() {
         assert!(matches!(refused, Err(VaultError::PreconditionFailed)));
         let body = get(&vault, "b", b"x").unwrap();
         assert_eq!(body, b"new, with the same facts");
+        let hide = |version, facts| vault.delete_judged("b", b"x", Judged { version, facts });
+        vault
+            .set_facts(&bucket, b"x", Which::Null, new.instance, b"", b"tagged")
+            .unwrap();
+        for (version, facts) in [(old.version, &b"tagged"[..]), (new.version, b"")] {
+            let refused = hide(version, facts);
+            assert!(matches!(refused, Err(VaultError::PreconditionFailed)));
+        }
+        vault
+            .set_facts(&bucket, b"x", Which::Null, new.instance, b"tagged", b"")
+            .unwrap();
         // Under another key it is the same version still.
         vault
             .rewrap_object(&open("b", b"x"), &Protection::Managed, None)
@@ -252,6 +263,12 @@ fn a_null_version_written_since_it_was_judged_is_not_removed() {
             assert!(matches!(remove(old), Err(VaultError::PreconditionFailed)));
             assert!(remove(new).unwrap().marker.is_some());
         }
+        let last = put(&vault, "b", b"x", b"last").unwrap();
+        let hidden = hide(last.version, b"").unwrap();
+        assert_eq!(hidden.instance, Some(last.instance));
+        assert_eq!(hidden.marker.is_some(), versioning.is_some());
+        let refused = hide(last.version, b"");
+        assert!(matches!(refused, Err(VaultError::PreconditionFailed)));
     }
 }
 

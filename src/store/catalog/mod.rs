@@ -264,15 +264,16 @@ pub trait Catalog: Send + Sync {
     ///
     /// Where versioning is off, it is garbage. Where it is enabled, a delete marker is put on top of the key, even if
     /// there is nothing below; where it is suspended, that marker is the null version and takes the place of the
-    /// former one. `marker` is the label it gets, fresh.
+    /// former one. `marker` is the label it gets, fresh. With `judged`, only if the object is the one that was looked at.
     ///
     /// # Errors
-    /// As [`CommitError`] says.
+    /// As [`CommitError`] says; [`StoreError::Stale`] if it is not the one that was judged, or has other facts by now.
     fn delete(
         &self,
         bucket: BucketId,
         key: &[u8],
         precondition: Precondition,
+        judged: Option<Judged<'_>>,
         marker: VersionId,
         now_ms: u64,
     ) -> Result<Deleted, CommitError>;

@@ -67,7 +67,7 @@ impl Marker {
     }
 }
 
-/// What the removal of a version was judged on: whether it may go, and whether it is meant.
+/// What a removal or a deletion was judged on: whether it may go, and whether it is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judged<'a> {
     /// Its label. The null version has one too, and another one after each write in its place; it stays when the
@@ -78,6 +78,16 @@ pub struct Judged<'a> {
 }
 
 impl Judged<'_> {
+    /// Whether the current object, if there is one, is still this version.
+    pub(in crate::store) fn check_current(
+        &self,
+        current: Option<(VersionId, &[u8])>,
+    ) -> Result<(), StoreError> {
+        let (version, facts) = current
+            .ok_or_else(|| StoreError::Stale(format!("version {} is not current", self.version)))?;
+        self.check(version, Some(facts))
+    }
+
     /// Whether the version is still this one.
     pub(in crate::store) fn check(
         &self,

@@ -34,7 +34,7 @@ enum CatalogStep {
     PartAttrs(u8),
     SetFacts(u8, usize, Which, Option<u8>, u8, u8),
     SetVersioning(u8, Versioning),
-    Delete(u8, usize, Precondition, u8),
+    Delete(u8, usize, Precondition, Option<(u8, u8)>, u8),
     DeleteVersion(u8, usize, Which, Option<(u8, u8)>),
     ListVersions(u8, usize, usize, Option<Which>, bool, usize),
     CreateUpload(u8, usize, u8, u64),
@@ -141,7 +141,8 @@ fn catalog_step() -> impl Strategy<Value = CatalogStep> {
         2 => (proptest::option::of(b()), proptest::option::of(0..20u64), few).prop_map(|(b, r, d)| PutDocument(b, r, d)),
         12 => (b(), key(), any::<u8>(), inc(), condition()).prop_map(|(b, k, n, i, p)| Commit(b, k, n, i, p)),
         3 => (b(), key()).prop_map(|(b, k)| Object(b, k)),
-        3 => (b(), key(), condition(), number()).prop_map(|(b, k, p, m)| Delete(b, k, p, m)),
+        3 => (b(), key(), condition(), proptest::option::of((0..3u8, 0..2u8)), number())
+            .prop_map(|(b, k, p, j, m)| Delete(b, k, p, j, m)),
         4 => (b(), key(), key(), any::<bool>(), 0..4usize).prop_map(|(b, p, f, d, l)| List(b, p, f, d, l)),
         2 => (0..4u64, 0..4usize).prop_map(|(a, l)| Garbage(a, l)),
         1 => vec(0..6u64, 0..3).prop_map(GarbageDone),
@@ -229,13 +230,17 @@ fn do_catalog_step(catalog: &dyn Catalog, step: &CatalogStep) -> String {
             answer(catalog.set_facts(bucket(*b), &key, which, found, &bytes(*old), &bytes(*new)))
         }
         SetVersioning(b, versioning) => answer(catalog.set_versioning(bucket(*b), *versioning)),
-        Delete(b, key, precondition, label) => answer(catalog.delete(
-            bucket(*b),
-            KEYS[*key],
-            *precondition,
-            VersionId(instance(*label).0),
-            7,
-        )),
+        Delete(b, key, precondition, judged, label) => {
+            let label = VersionId(instance(*label).0);
+            let (found, _, instance, _) = known(catalog, *b, *key, Which::Current, None);
+            let key = judged.map_or(KEYS[*key], |_| &found);
+            let judged = judged.map(|(other, facts)| (other == 0, bytes(facts)));
+            let judged = judged.as_ref().map(|(other, facts)| Judged {
+                version: VersionId(if *other { [0xee; 16] } else { instance.0 }),
+                facts,
+            });
+            answer(catalog.delete(bucket(*b), key, *precondition, judged, label, 7))
+        }
         DeleteVersion(b, key, which, judged) => {
             let (key, which, instance, _) = known(catalog, *b, *key, *which, None);
             let judged = judged.map(|(other, facts)| (other == 0, bytes(facts)));

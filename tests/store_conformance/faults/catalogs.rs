@@ -118,7 +118,7 @@ impl Catalog for Faulty {
         delete_version(bucket: BucketId, key: &[u8], which: Which, judged: Option<Judged<'_>>, now_ms: u64) -> Result<Deleted, CommitError>;
         list_versions(query: &VersionsQuery<'_>) -> Result<VersionsPage, StoreError>;
         set_facts(bucket: BucketId, key: &[u8], which: Which, instance: InstanceId, expected: &[u8], facts: &[u8]) -> Result<(), StoreError>;
-        delete(bucket: BucketId, key: &[u8], precondition: Precondition, marker: VersionId, now_ms: u64) -> Result<Deleted, CommitError>;
+        delete(bucket: BucketId, key: &[u8], precondition: Precondition, judged: Option<Judged<'_>>, marker: VersionId, now_ms: u64) -> Result<Deleted, CommitError>;
         create_upload(upload: Upload) -> Result<(), CommitError>;
         claim_upload(bucket: BucketId, key: &[u8], instance: InstanceId, claim: &[u8]) -> Result<(), CommitError>;
         upload(bucket: BucketId, key: &[u8], instance: InstanceId) -> Result<Option<Upload>, StoreError>;

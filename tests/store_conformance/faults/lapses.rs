@@ -35,6 +35,8 @@ lapses! {
     MarkerForgotten,
     /// A deletion happens whatever its precondition says.
     MarkerUnconditional,
+    /// A deletion happens whatever it was judged on.
+    DeletedUnjudged,
     /// The removal of a version is acknowledged and not made.
     VersionStays,
     /// The facts that were expected are not looked at.
@@ -195,6 +197,7 @@ impl Catalog for Lapsing {
         bucket: BucketId,
         key: &[u8],
         precondition: Precondition,
+        judged: Option<Judged<'_>>,
         marker: VersionId,
         now_ms: u64,
     ) -> Result<Deleted, CommitError> {
@@ -215,7 +218,9 @@ impl Catalog for Lapsing {
                 }),
             });
         }
-        self.inner.delete(bucket, key, precondition, marker, now_ms)
+        let judged = judged.filter(|_| self.lapse != Lapse::DeletedUnjudged);
+        self.inner
+            .delete(bucket, key, precondition, judged, marker, now_ms)
     }
 
     fn delete_version(

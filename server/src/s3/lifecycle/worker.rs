@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom::id::VersionId;
-use strongroom::store::{Bucket, Precondition, Which};
+use strongroom::store::{Bucket, Which};
 use strongroom::vault::{
     Judged, ListedObject, ListedVersion, UploadItem, UploadsRequest, Vault, VaultError,
     VersionEntry, VersionItem, VersionsRequest,
@@ -230,15 +230,14 @@ impl Pass<'_> {
                 match verdict(candidate)? {
                     Verdict::Keep => self.settle(version, object, &facts),
                     Verdict::Expire { rule } => {
-                        // Its page may be old: perhaps it has other tags since.
-                        let now = self.vault.stat(self.bucket, &object.key, version.which)?;
-                        if now.facts != object.facts {
-                            return Err(VaultError::PreconditionFailed);
-                        }
                         self.done(&key, rule, "expired");
-                        let only = Precondition::Is(object.instance);
+                        // Its page may be old: perhaps it has other tags since.
+                        let judged = Judged {
+                            version: object.version,
+                            facts: &object.facts,
+                        };
                         self.vault
-                            .delete(self.bucket, &object.key, only)
+                            .delete_judged(self.bucket, &object.key, judged)
                             .map(|_| ())
                     }
                     Verdict::Remove { rule } => {

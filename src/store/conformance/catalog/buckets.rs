@@ -68,7 +68,7 @@ pub(super) fn bucket_deletion(open: &Open) -> Verdict {
         &catalog.delete_bucket(BucketId([9; 16]), 8),
         &Err(DeleteBucketError::NotFound),
     )?;
-    catalog.delete(BUCKET, b"key", Precondition::None, MARKER, 5)?;
+    catalog.delete(BUCKET, b"key", Precondition::None, None, MARKER, 5)?;
     catalog.delete_bucket(BUCKET, 8)?;
     let late = catalog.commit(commit(writer, b"late")?);
     same("a late commit", &late, &Err(CommitError::NoSuchBucket))?;

@@ -30,7 +30,7 @@ pub(super) fn garbage(open: &Open) -> Verdict {
     drop(catalog);
     let catalog = open()?;
     same("left", &catalog.garbage(0, 99)?, &all[1..6].to_vec())?;
-    let next = catalog.delete(BUCKET, b"key", Precondition::None, MARKER, 5)?;
+    let next = catalog.delete(BUCKET, b"key", Precondition::None, None, MARKER, 5)?;
     holds(
         "no number comes twice",
         next.garbage.is_some_and(|next| next.id > all[6].id),
@@ -48,7 +48,7 @@ pub(super) fn condemned(open: &Open) -> Verdict {
     };
     same("an object's", &condemn(&first)?, &[false; 2])?;
     let garbage = catalog
-        .delete(BUCKET, b"key", Precondition::None, MARKER, 5)?
+        .delete(BUCKET, b"key", Precondition::None, None, MARKER, 5)?
         .garbage;
     same("garbage's", &condemn(&first)?, &[false; 2])?;
     let ids: Vec<_> = garbage.iter().map(|garbage| garbage.id).collect();

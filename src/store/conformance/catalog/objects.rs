@@ -78,7 +78,7 @@ pub(super) fn deleted(open: &Open) -> Verdict {
         &visible(&*catalog, b"gone")?,
         &Some(gone.row.instance),
     )?;
-    let garbage = catalog.delete(BUCKET, b"gone", Precondition::None, MARKER, 77)?;
+    let garbage = catalog.delete(BUCKET, b"gone", Precondition::None, None, MARKER, 77)?;
     same("no marker", &garbage.marker, &None)?;
     let garbage = garbage.garbage;
     same(
@@ -89,10 +89,17 @@ pub(super) fn deleted(open: &Open) -> Verdict {
     same("gone", &visible(&*catalog, b"gone")?, &None)?;
     same(
         "again",
-        &catalog.delete(BUCKET, b"gone", Precondition::None, MARKER, 78)?,
+        &catalog.delete(BUCKET, b"gone", Precondition::None, None, MARKER, 78)?,
         &Deleted::default(),
     )?;
-    let nowhere = catalog.delete(BucketId([9; 16]), b"gone", Precondition::None, MARKER, 78);
+    let nowhere = catalog.delete(
+        BucketId([9; 16]),
+        b"gone",
+        Precondition::None,
+        None,
+        MARKER,
+        78,
+    );
     same("no bucket", &nowhere, &Err(CommitError::NoSuchBucket))?;
     drop(catalog);
     let catalog = open()?;
@@ -124,7 +131,7 @@ pub(super) fn preconditions(open: &Open) -> Verdict {
     let refused = Err(CommitError::Precondition);
     let delete = |precondition| {
         catalog
-            .delete(BUCKET, b"key", precondition, MARKER, 9)
+            .delete(BUCKET, b"key", precondition, None, MARKER, 9)
             .map(|_| ())
     };
     for precondition in [Precondition::Present, other] {

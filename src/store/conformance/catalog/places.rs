@@ -299,7 +299,7 @@ pub(super) fn old_versions(open: &Open) -> Verdict {
     let first = commit(writer, b"key")?;
     catalog.commit(first.clone())?;
     let label = VersionId::random()?;
-    catalog.delete(BUCKET, b"key", Precondition::None, label, 9)?;
+    catalog.delete(BUCKET, b"key", Precondition::None, None, label, 9)?;
     let change = Relocation {
         bucket: BUCKET,
         key: b"key".to_vec(),

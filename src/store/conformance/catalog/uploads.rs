@@ -170,7 +170,7 @@ pub(super) fn completed_as_a_version(open: &Open) -> Verdict {
     let upload = begin(&*catalog, writer, b"key", 5)?;
     let part = part(upload.instance, 1, writer)?;
     catalog.put_part(part.clone())?;
-    catalog.delete(BUCKET, b"key", Precondition::None, MARKER, 9)?;
+    catalog.delete(BUCKET, b"key", Precondition::None, None, MARKER, 9)?;
     let done = catalog.commit(completion(writer, &upload, &[&part])?)?;
     same(
         "not the null version",

@@ -110,7 +110,7 @@ pub(super) fn markers(open: &Open) -> Verdict {
     catalog.set_versioning(BUCKET, Versioning::Enabled)?;
     let first = put(&*catalog, writer, b"key")?;
     let label = VersionId::random()?;
-    let deleted = catalog.delete(BUCKET, b"key", Precondition::Present, label, 77)?;
+    let deleted = catalog.delete(BUCKET, b"key", Precondition::Present, None, label, 77)?;
     let Deleted {
         garbage: None,
         marker: Some(marker),
@@ -138,16 +138,16 @@ pub(super) fn markers(open: &Open) -> Verdict {
         &shown(&*catalog, b"key", first.which())?,
         &Some((Some(first.instance), false)),
     )?;
-    let absent = catalog.delete(BUCKET, b"key", Precondition::Present, label, 78);
+    let absent = catalog.delete(BUCKET, b"key", Precondition::Present, None, label, 78);
     same(
         "a marker counts as absent",
         &absent,
         &Err(CommitError::Precondition),
     )?;
     let second = VersionId::random()?;
-    catalog.delete(BUCKET, b"key", Precondition::Absent, second, 79)?;
+    catalog.delete(BUCKET, b"key", Precondition::Absent, None, second, 79)?;
     let never = VersionId::random()?;
-    catalog.delete(BUCKET, b"never there", Precondition::None, never, 80)?;
+    catalog.delete(BUCKET, b"never there", Precondition::None, None, never, 80)?;
     holds(
         "a marker on nothing",
         catalog
@@ -203,7 +203,7 @@ pub(super) fn suspended(open: &Open) -> Verdict {
         &Some((Some(labelled.instance), false)),
     )?;
     let label = VersionId::random()?;
-    let deleted = catalog.delete(BUCKET, b"key", Precondition::None, label, 5)?;
+    let deleted = catalog.delete(BUCKET, b"key", Precondition::None, None, label, 5)?;
     same(
         "the null version is garbage",
         &deleted.garbage.and_then(|garbage| garbage.instance),
@@ -219,7 +219,14 @@ pub(super) fn suspended(open: &Open) -> Verdict {
         &shown(&*catalog, b"key", Which::Null)?,
         &Some((None, true)),
     )?;
-    let again = catalog.delete(BUCKET, b"key", Precondition::None, VersionId([8; 16]), 6)?;
+    let again = catalog.delete(
+        BUCKET,
+        b"key",
+        Precondition::None,
+        None,
+        VersionId([8; 16]),
+        6,
+    )?;
     same("a marker leaves no garbage", &again.garbage, &None)?;
     let last = catalog.commit(commit(writer, b"key")?)?;
     same("over a null marker", &last.garbage, &Vec::new())?;
@@ -251,6 +258,24 @@ pub(super) fn removed(open: &Open) -> Verdict {
         "another version than was judged",
         stale(rows[2].version, &rows[1].facts),
     )?;
+    let hide = |of: Judged<'_>| {
+        let label = VersionId([7; 16]);
+        catalog.delete(BUCKET, b"key", Precondition::None, Some(of), label, 9)
+    };
+    let stays = |of| matches!(hide(of), Err(CommitError::Store(StoreError::Stale(_))));
+    let others = Judged {
+        facts: b"other facts",
+        ..judged(&rows[3])
+    };
+    holds("a deletion of other facts than were judged", stays(others))?;
+    holds(
+        "a deletion of one that is not current",
+        stays(judged(&rows[2])),
+    )?;
+    let hidden = hide(judged(&rows[3]))?.marker;
+    holds("a deletion as judged", hidden.is_some())?;
+    holds("a deletion of what is hidden", stays(judged(&rows[3])))?;
+    remove(Which::Current, None)?;
     same(
         "nothing there",
         &remove(Which::Null, None)?,
@@ -284,7 +309,14 @@ pub(super) fn removed(open: &Open) -> Verdict {
     remove(rows[2].which(), None)?;
     remove(rows[0].which(), None)?;
     same("none left", &walk(&*catalog, &ALL)?, &Vec::new())?;
-    catalog.delete(BUCKET, b"key", Precondition::None, VersionId([1; 16]), 9)?;
+    catalog.delete(
+        BUCKET,
+        b"key",
+        Precondition::None,
+        None,
+        VersionId([1; 16]),
+        9,
+    )?;
     let another = Judged {
         version: VersionId([2; 16]),
         facts: b"",
@@ -332,7 +364,14 @@ pub(super) fn facts(open: &Open) -> Verdict {
             Err(StoreError::NotFound(_))
         ),
     )?;
-    catalog.delete(BUCKET, b"key", Precondition::None, VersionId([1; 16]), 9)?;
+    catalog.delete(
+        BUCKET,
+        b"key",
+        Precondition::None,
+        None,
+        VersionId([1; 16]),
+        9,
+    )?;
     holds(
         "a marker has no facts",
         matches!(
@@ -481,7 +520,7 @@ pub(super) fn visits(open: &Open) -> Verdict {
         let key = format!("{}/{number:03}", number / 20).into_bytes();
         put(&*catalog, writer, &key)?;
         let label = VersionId::random()?;
-        catalog.delete(BUCKET, &key, Precondition::None, label, 9)?;
+        catalog.delete(BUCKET, &key, Precondition::None, None, label, 9)?;
         if number % 2 == 0 {
             put(&*catalog, writer, &key)?;
         }
@@ -586,7 +625,9 @@ fn race(catalog: &dyn Catalog, key: &[u8], commits: Vec<Commit>, labels: &[Versi
         for label in labels {
             let delete = move || {
                 let none = Precondition::None;
-                catalog.delete(BUCKET, key, none, *label, 9).map(|_| ())
+                catalog
+                    .delete(BUCKET, key, none, None, *label, 9)
+                    .map(|_| ())
             };
             racers.push(scope.spawn(delete));
         }
@@ -631,7 +672,7 @@ fn fill(catalog: &dyn Catalog, writer: u64) -> Result<Versions, Wrong> {
     }
     for key in [&b"c"[..], b"b/3", b"a"] {
         let label = VersionId::random()?;
-        catalog.delete(BUCKET, key, Precondition::None, label, 9)?;
+        catalog.delete(BUCKET, key, Precondition::None, None, label, 9)?;
         add(key, Which::Label(label));
     }
     Ok(all)

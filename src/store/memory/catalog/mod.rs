@@ -428,10 +428,11 @@ impl Catalog for MemoryCatalog {
         bucket: BucketId,
         key: &[u8],
         precondition: Precondition,
+        judged: Option<Judged<'_>>,
         marker: VersionId,
         now_ms: u64,
     ) -> Result<Deleted, CommitError> {
-        lock(&self.0).delete(bucket, key, precondition, marker, now_ms)
+        lock(&self.0).delete(bucket, key, precondition, judged, marker, now_ms)
     }
 
     fn delete_version(

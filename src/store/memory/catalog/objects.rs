@@ -59,12 +59,19 @@ impl State {
         bucket: BucketId,
         key: &[u8],
         precondition: Precondition,
+        judged: Option<Judged<'_>>,
         marker: VersionId,
         now_ms: u64,
     ) -> Result<Deleted, CommitError> {
         let versioning = self.versioning(bucket)?;
         if !precondition.holds(self.visible(bucket, key)) {
             return Err(CommitError::Precondition);
+        }
+        if let Some(judged) = judged {
+            let history = self.keys.get(&(bucket, key.to_vec()));
+            let object = history.and_then(|history| current(history));
+            judged
+                .check_current(object.map(|object| (object.row.version, &object.row.facts[..])))?;
         }
         self.free_label(bucket, key, versioning, marker)?;
         let marker = (versioning != Versioning::Off).then(|| Marker {

@@ -398,12 +398,16 @@ impl Catalog for SqliteCatalog {
         bucket: BucketId,
         key: &[u8],
         precondition: Precondition,
+        judged: Option<Judged<'_>>,
         marker: VersionId,
         now_ms: u64,
     ) -> Result<Deleted, CommitError> {
         let key = key.to_vec();
-        self.0
-            .write(move |db| objects::delete(db, bucket, &key, precondition, marker, now_ms))
+        let judged = judged.map(OwnedJudged::from);
+        self.0.write(move |db| {
+            let judged = judged.as_ref().map(OwnedJudged::lend);
+            objects::delete(db, bucket, &key, precondition, judged, marker, now_ms)
+        })
     }
 
     fn delete_version(
@@ -415,13 +419,9 @@ impl Catalog for SqliteCatalog {
         now_ms: u64,
     ) -> Result<Deleted, CommitError> {
         let key = key.to_vec();
-        let judged = judged.map(|judged| (judged.version, judged.facts.to_vec()));
+        let judged = judged.map(OwnedJudged::from);
         self.0.write(move |db| {
-            let judged = judged.as_ref();
-            let judged = judged.map(|(version, facts)| Judged {
-                version: *version,
-                facts,
-            });
+            let judged = judged.as_ref().map(OwnedJudged::lend);
             versions::delete(db, bucket, &key, which, judged, now_ms)
         })
     }
@@ -522,6 +522,30 @@ impl Catalog for SqliteCatalog {
     fn condemn_instance(&self, instance: InstanceId, incarnation: u64) -> Result<bool, StoreError> {
         self.0
             .write(move |db| garbage::condemn_instance(db, instance, incarnation))
+    }
+}
+
+/// What was judged, on the way to the writer's thread.
+struct OwnedJudged {
+    version: VersionId,
+    facts: Vec<u8>,
+}
+
+impl OwnedJudged {
+    fn lend(&self) -> Judged<'_> {
+        Judged {
+            version: self.version,
+            facts: &self.facts,
+        }
+    }
+}
+
+impl From<Judged<'_>> for OwnedJudged {
+    fn from(judged: Judged<'_>) -> Self {
+        Self {
+            version: judged.version,
+            facts: judged.facts.to_vec(),
+        }
     }
 }
 

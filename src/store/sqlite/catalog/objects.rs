@@ -9,9 +9,9 @@ use crate::id::{BlobId, BucketId, InstanceId, VersionId};
 use crate::store::sqlite::codec;
 use crate::store::sqlite::row::{Fields, Table, blob, int};
 use crate::store::{
-    BlobRef, Commit, CommitError, Committed, Deleted, Garbage, ListItem, ListPage, ListQuery,
-    ListedObject, Marker, ObjectRow, ObjectView, Place, Precondition, StoreError, VersionEntry,
-    Versioning, Which, after_prefix, common_prefix, incarnation_of,
+    BlobRef, Commit, CommitError, Committed, Deleted, Garbage, Judged, ListItem, ListPage,
+    ListQuery, ListedObject, Marker, ObjectRow, ObjectView, Place, Precondition, StoreError,
+    VersionEntry, Versioning, Which, after_prefix, common_prefix, incarnation_of,
 };
 
 pub(super) const ROWS: Table = Table::new(
@@ -118,6 +118,7 @@ pub(super) fn delete(
     id: BucketId,
     key: &[u8],
     precondition: Precondition,
+    judged: Option<Judged<'_>>,
     marker: VersionId,
     now_ms: u64,
 ) -> Result<Deleted, CommitError> {
@@ -125,6 +126,10 @@ pub(super) fn delete(
     let current = find(db, bucket, key)?;
     if !precondition.holds(current.as_ref().map(|(_, object)| object.instance)) {
         return Err(CommitError::Precondition);
+    }
+    if let Some(judged) = judged {
+        let current = current.as_ref().map(|(_, object)| object);
+        judged.check_current(current.map(|object| (object.version, &object.facts[..])))?;
     }
     if current.is_some() {
         remove(db, bucket, key)?;
