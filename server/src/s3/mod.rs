@@ -53,6 +53,7 @@ mod unset;
 mod update_encryption;
 mod uploads;
 mod version;
+mod version2;
 mod versioning;
 mod wire;
 mod write_facts;

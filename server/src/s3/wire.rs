@@ -14,7 +14,8 @@ use super::mismatch::Signed;
 use super::objects::Unmeasured;
 use super::presigned::{Configured, SignedByQuery};
 use super::unframe::unframed;
-use super::{AppState, announced, cors, digest, post, presigned, signing, sse};
+use super::{AppState, announced, cors, digest, post, presigned, signing, sse, version2};
+use crate::config::Compat;
 use crate::listener::ConnInfo;
 use crate::service::Facts;
 
@@ -115,6 +116,9 @@ impl Wire {
             }
             Ok((mut request, signed)) => {
                 announced::complete(request.headers_mut());
+                if compat == Compat::Ceph {
+                    version2::address_as_signed(&self.state.users, &mut request).await;
+                }
                 self.compared(request, signed, of_signature.as_ref())
                     .await?
             }

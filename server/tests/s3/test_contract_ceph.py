@@ -6,6 +6,7 @@ import unittest
 from botocore.exceptions import ClientError
 
 import contract
+import raw
 import users
 from contract import customer, source_customer
 from daemon import Daemon
@@ -43,6 +44,59 @@ class Ceph(contract.Contract):
         )
         # Objects are encrypted all the same.
         self.shows(self.put("managed"), "AES256")
+
+    def test_clients_that_sign_with_version_2(self):
+        old = self.daemon.client(signature_version="s3")
+        bucket = "version-2"
+        old.create_bucket(Bucket=bucket)
+        key = "a b/\u00fc+c"
+        old.put_object(Bucket=bucket, Key=key, Body=b"x", Metadata={"b": "2", "a": "1"})
+        self.assertEqual(old.get_object(Bucket=bucket, Key=key)["Body"].read(), b"x")
+        old.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": key})
+        # The address of a bucket is signed with a slash at its end, and sent without.
+        self.assertEqual([one["Key"] for one in old.list_objects(Bucket=bucket)["Contents"]], [key, "copy"])
+        old.get_bucket_acl(Bucket=bucket)
+        old.list_object_versions(Bucket=bucket)
+        url = old.generate_presigned_url("list_objects", Params={"Bucket": bucket})
+        self.assertEqual(raw.send(self.daemon, "GET", url, {}).status, 200)
+        # What it presigns to be sent as headers, it puts into the query.
+        where = {"Bucket": bucket, "Key": "presigned", "ACL": "public-read", "Metadata": {"q": "r"}}
+        url = old.generate_presigned_url("put_object", Params=where)
+        self.assertEqual(raw.send(self.daemon, "PUT", url, {}, b"y").status, 200)
+        self.assertEqual(old.head_object(Bucket=bucket, Key="presigned")["Metadata"], {"q": "r"})
+        changed = url.replace("public-read", "public-read-write")
+        self.assertEqual(raw.send(self.daemon, "PUT", changed, {}, b"y").status, 403)
+        old.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": one} for one in (key, "copy", "presigned")]})
+        old.delete_bucket(Bucket=bucket)
+        # A key that is not the signer's.
+        self.daemon.env["AWS_SECRET_ACCESS_KEY"] += "x"
+        try:
+            with self.assertRaises(ClientError) as refused:
+                self.daemon.client(signature_version="s3").list_objects(Bucket=self.bucket)
+        finally:
+            self.daemon.env["AWS_SECRET_ACCESS_KEY"] = self.daemon.env["AWS_SECRET_ACCESS_KEY"][:-1]
+        self.assertEqual(refused.exception.response["Error"]["Code"], "SignatureDoesNotMatch")
+
+    def test_policies_see_which_version_signed(self):
+        bucket = "no-version-2"
+        new = self.daemon.client()
+        new.create_bucket(Bucket=bucket)
+        new.put_object(Bucket=bucket, Key="k", Body=b"x")
+        deny = {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:GetObject",
+            "Resource": f"arn:aws:s3:::{bucket}/*",
+            "Condition": {"StringEquals": {"s3:signatureversion": "AWS"}},
+        }
+        new.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": deny}))
+        old = self.daemon.client(signature_version="s3")
+        with self.assertRaises(ClientError) as refused:
+            old.get_object(Bucket=bucket, Key="k")
+        self.assertEqual(refused.exception.response["Error"]["Code"], "AccessDenied")
+        url = old.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"})
+        self.assertEqual(raw.send(self.daemon, "GET", url, {}).status, 403)
+        new.get_object(Bucket=bucket, Key="k")
 
     def test_a_write_on_condition_that_the_object_is_another(self):
         etag = self.put("other").headers["etag"]
