@@ -196,7 +196,7 @@ impl BucketKey {
                 })
                 .collect();
             self.held
-                .with(|keys| Ok(data_record::wrap_each(&keys.kek.prf(), &orders)))
+                .with_for_several(|keys| Ok(data_record::wrap_each(&keys.kek.prf(), &orders)))
                 .unwrap_or_else(|error| vec![Err(error); requests.len()])
         };
         requests.chunks(TOGETHER).flat_map(wrap).collect()
@@ -240,7 +240,7 @@ impl BucketKey {
                 .collect();
             let opened = self
                 .held
-                .with(|keys| Ok(data_record::unwrap_each(&keys.kek.prf(), &records)));
+                .with_for_several(|keys| Ok(data_record::unwrap_each(&keys.kek.prf(), &records)));
             opened.unwrap_or_else(|error| {
                 let all = requests.iter();
                 all.map(|_| Err(error.clone())).collect()

@@ -66,7 +66,7 @@ pub(super) fn scrubbed<R>(work: impl FnOnce() -> R) -> R {
     result
 }
 
-/// [`scrubbed`], for work on several records side by side, which reaches deeper.
+/// [`scrubbed`], for work on several records side by side: with optimisation it reaches 13 KiB.
 pub(super) fn scrubbed_deeply<R>(work: impl FnOnce() -> R) -> R {
     let result = apart(work);
     overwrite_stack::<{ 24 * KIB }>();

@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::clock::Clock;
-use super::derive::scrubbed;
+use super::derive::{scrubbed, scrubbed_deeply};
 use super::error::KeyError;
 use super::prf::{LockedPrf, Prf};
 use crate::id::BucketId;
@@ -146,12 +146,25 @@ impl Held {
         &self,
         work: impl FnOnce(&Keys) -> Result<R, KeyError>,
     ) -> Result<R, KeyError> {
+        let keys = self.usable()?;
+        scrubbed(|| work(keys.as_ref().ok_or(KeyError::Expired)?))
+    }
+
+    /// [`Held::with`], for work on several records side by side, which reaches deeper into the stack.
+    pub(super) fn with_for_several<R>(
+        &self,
+        work: impl FnOnce(&Keys) -> Result<R, KeyError>,
+    ) -> Result<R, KeyError> {
+        let keys = self.usable()?;
+        scrubbed_deeply(|| work(keys.as_ref().ok_or(KeyError::Expired)?))
+    }
+
+    fn usable(&self) -> Result<RwLockReadGuard<'_, Option<Keys>>, KeyError> {
         if self.has_expired(self.clock.now()) {
             self.wipe();
             return Err(KeyError::Expired);
         }
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        scrubbed(|| work(keys.as_ref().ok_or(KeyError::Expired)?))
+        Ok(self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn has_expired(&self, now: Duration) -> bool {

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::cipher::Backend;
 use crate::cipher::key_wrap::{self, KeyWrap};
-use crate::keys::derive::scrubbed_deeply;
 
 /// [`wrap`] for each order that there is, in order.
 pub(in crate::keys) fn wrap_each(
@@ -62,11 +61,9 @@ fn each<T, R>(
     let (sixteens, rest) = together.as_chunks::<16>();
     let (fours, ones) = rest.as_chunks::<4>();
     let mut done = Vec::with_capacity(together.len());
-    scrubbed_deeply(|| {
-        done.extend(sixteens.iter().flat_map(sixteen));
-        done.extend(fours.iter().flat_map(four));
-        done.extend(ones.iter().map(|x| one(x)));
-    });
+    done.extend(sixteens.iter().flat_map(sixteen));
+    done.extend(fours.iter().flat_map(four));
+    done.extend(ones.iter().map(|x| one(x)));
     let mut done = done.into_iter();
     let result = |x: &Result<T, KeyError>| match x {
         Ok(x) if goes_together(x) => done.next().expect("one for each that goes together"),
