@@ -45,12 +45,12 @@ def request(daemon, method, path, headers=None, body=b"", query=None, sign=True,
     return send(daemon, method, url, dict(signed.headers.items()), body if sent is None else sent)
 
 
-def presign(daemon, method, path, headers=None, seconds=60, query=None):
+def presign(daemon, method, path, headers=None, seconds=60, query=None, service="s3"):
     url = daemon.env["AWS_ENDPOINT_URL"] + urllib.parse.quote(path)
     if query:
         url += "?" + urllib.parse.urlencode(query, quote_via=urllib.parse.quote)
     request = AWSRequest(method=method, url=url, headers=dict(headers or {}))
-    S3SigV4QueryAuth(_credentials(daemon), "s3", daemon.env["AWS_REGION"], expires=seconds).add_auth(request)
+    S3SigV4QueryAuth(_credentials(daemon), service, daemon.env["AWS_REGION"], expires=seconds).add_auth(request)
     return request.url
 
 

@@ -88,6 +88,12 @@ class WhoSends(Presigned):
         twice = self.put("b", {"x-amz-meta-a": "b"}, {"x-amz-meta-a": "c"})
         self.assertEqual((twice.status, twice.error()["Code"]), (400, "InvalidArgument"))
 
+    def test_what_was_signed_for_another_service_is_refused(self):
+        query = {"Action": "GetCallerIdentity", "Version": "2011-06-15"}
+        for service, status in (("sts", 501), ("s3", 200)):
+            url = raw.presign(daemon, "GET", "/", query=query, service=service)
+            self.assertEqual(self.send(url).status, status, service)
+
     def test_version_2_is_not_taken(self):
         url = f"{daemon.env['AWS_ENDPOINT_URL']}/{self.bucket}/a?AWSAccessKeyId=x&Signature=y&Expires=9999999999"
         reply = self.send(url)
