@@ -71,12 +71,13 @@ class HsmAway(unittest.TestCase):
 
         self.back()
         back = time.monotonic()
-        while (reply := raw.request(daemon, "GET", "/cold/large")).status != 200:
-            self.assertEqual(reply.status, 503)
-            self.assertLess(time.monotonic() - back, RECOVERS_WITHIN, "no recovery")
-            time.sleep(0.05)
-        print(f"recovered {time.monotonic() - back:.2f} s after the token came back", flush=True)
-        self.assertEqual(raw.request(daemon, "PUT", "/warm/after", {}, b"after").status, 200)
+        # That a key could not be had is remembered for a second, key by key.
+        for request in (("GET", "/cold/large"), ("PUT", "/warm/after", {}, b"after")):
+            while (reply := raw.request(daemon, *request)).status != 200:
+                self.assertEqual(reply.status, 503)
+                self.assertLess(time.monotonic() - back, RECOVERS_WITHIN, "no recovery")
+                time.sleep(0.05)
+            print(f"{request[:2]} {time.monotonic() - back:.2f} s after the token came back", flush=True)
         self.assertEqual(raw.request(daemon, "GET", "/warm/after").body, b"after")
         self.assertEqual(raw.request(daemon, "GET", "/warm/while-cached").body, b"z" * 100)
         self.assertEqual(raw.request(daemon, "GET", "/warm/refused-small").status, 404)
