@@ -112,7 +112,7 @@ keys! {
     SignatureVersion = "s3:signatureversion";
     /// `REST-HEADER`, `REST-QUERY-STRING` or `POST`.
     AuthType = "s3:authtype";
-    /// Milliseconds since the request was signed; only of presigned requests.
+    /// Milliseconds since the request was signed.
     SignatureAge = "s3:signatureage";
     /// `1.2` or `1.3`.
     TlsVersion = "s3:tlsversion";
