@@ -108,7 +108,7 @@ keys! {
     ObjectCreation = "s3:objectcreationoperation";
     /// Names of the tags that the request would give an object.
     RequestObjectTagKeys = "s3:requestobjecttagkeys";
-    /// `AWS4-HMAC-SHA256`.
+    /// `AWS4-HMAC-SHA256`, or `AWS`: Version 2.
     SignatureVersion = "s3:signatureversion";
     /// `REST-HEADER`, `REST-QUERY-STRING` or `POST`.
     AuthType = "s3:authtype";
