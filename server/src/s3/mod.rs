@@ -113,7 +113,7 @@ pub(crate) fn service(state: Arc<AppState>) -> Result<Wire, DomainError> {
     config.unsigned_amz_header_allowlist =
         vec![signing::AMZ_DATE.to_owned(), announced::TRAILER.to_owned()];
     // What was signed for another service is not for this one, whatever its address would mean here.
-    config.sig_v4_allowed_services = vec!["s3".to_owned()];
+    config.sig_v4_allowed_services = vec![signing::SERVICE.to_owned()];
     config.enable_sig_v2 = state.settings.compat == Compat::Ceph;
     let config = Arc::new(presigned::Configured(Arc::new(config)));
     builder.set_config(Arc::clone(&config) as _);

@@ -23,6 +23,8 @@ pub(super) const V2: &str = "AWS";
 const V2_OF_HEADER: &str = "AWS ";
 /// Signature Version 4, as requests, forms and policies call it.
 pub(super) const V4: &str = "AWS4-HMAC-SHA256";
+/// What we are called in the scope of one.
+pub(super) const SERVICE: &str = "s3";
 
 /// Refuses what cannot be a signature, whatever it signs.
 pub(super) fn refuse(headers: &HeaderMap, uri: &Uri, compat: Compat) -> Option<S3Error> {
@@ -31,6 +33,14 @@ pub(super) fn refuse(headers: &HeaderMap, uri: &Uri, compat: Compat) -> Option<S
             Compat::Aws => error(S3ErrorCode::AuthorizationQueryParametersError, wrong),
             Compat::Ceph => error(S3ErrorCode::AccessDenied, wrong),
         });
+    }
+    if let Some(service) = uri.query().and_then(other_service_of_url) {
+        return Some(error(
+            S3ErrorCode::AuthorizationQueryParametersError,
+            format!(
+                "Error parsing the X-Amz-Credential parameter; incorrect service \"{service}\". This endpoint belongs to \"{SERVICE}\"."
+            ),
+        ));
     }
     let authorization = headers.get(AUTHORIZATION)?;
     let authorization = authorization.to_str().unwrap_or_default();
@@ -48,10 +58,42 @@ pub(super) fn refuse(headers: &HeaderMap, uri: &Uri, compat: Compat) -> Option<S
         }
         wrong_v2_date(headers, OffsetDateTime::now_utc())
     } else if authorization.starts_with(V4) {
-        None
+        let service = other_service_of_header(authorization)?;
+        Some(error(
+            S3ErrorCode::AuthorizationHeaderMalformed,
+            format!(
+                "The authorization header is malformed; incorrect service \"{service}\". This endpoint belongs to \"{SERVICE}\"."
+            ),
+        ))
     } else {
         malformed("Unsupported Authorization Type")
     }
+}
+
+/// The service that a header's signature is for, if it is not ours.
+fn other_service_of_header(authorization: &str) -> Option<&str> {
+    let (_, credential) = authorization.split_once("Credential=")?;
+    other_service(credential.split([',', ' ']).next()?, "/")
+}
+
+/// The same of a presigned URL, whose slashes are coded.
+fn other_service_of_url(query: &str) -> Option<&str> {
+    let credential = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("X-Amz-Credential="))?;
+    if credential.contains('/') {
+        other_service(credential, "/")
+    } else {
+        other_service(credential, "%2F").or_else(|| other_service(credential, "%2f"))
+    }
+}
+
+/// In `access key/date/region/service/aws4_request`.
+fn other_service<'a>(credential: &'a str, slash: &str) -> Option<&'a str> {
+    let mut from_the_end = credential.rsplit(slash);
+    let whole = from_the_end.next() == Some("aws4_request");
+    let service = from_the_end.next()?;
+    (whole && service != SERVICE).then_some(service)
 }
 
 /// Signature Version 2, where nobody asked for it.
@@ -166,6 +208,29 @@ mod tests {
         assert_eq!(code(&version_2, "/", Compat::Ceph), None);
         let refused = code(&version_2, "/", Compat::Aws);
         assert_eq!(refused.as_deref(), Some("InvalidRequest"));
+    }
+
+    #[test]
+    fn what_was_signed_for_another_service_is_called_so() {
+        let expected = |code: &str, ours: bool| (!ours).then(|| code.to_owned());
+        for (service, ours) in [("s3", true), ("sts", false), ("", false)] {
+            let scope = format!("AK/20260101/us-east-1/{service}/aws4_request");
+            let header = format!("{V4} Credential={scope}, SignedHeaders=host, Signature=s");
+            assert_eq!(
+                code(&with(&[("authorization", &header)]), "/", Compat::Aws),
+                expected("AuthorizationHeaderMalformed", ours)
+            );
+            for scope in [scope.clone(), scope.replace('/', "%2F")] {
+                assert_eq!(
+                    code(
+                        &HeaderMap::new(),
+                        &format!("/?X-Amz-Credential={scope}&x=y"),
+                        Compat::Aws
+                    ),
+                    expected("AuthorizationQueryParametersError", ours)
+                );
+            }
+        }
     }
 
     #[test]
