@@ -100,9 +100,9 @@ pub(super) fn from_vault(error: VaultError, resource: &str) -> S3Error {
             &[("BucketName", bucket)],
         ),
         VaultError::PreconditionFailed => precondition_failed(""),
-        VaultError::CustomerKeyRequired => super::sse::key_required(),
-        VaultError::CustomerKeyNotApplicable => super::sse::key_not_applicable(),
-        VaultError::WrongCustomerKey => super::sse::wrong_key(),
+        VaultError::CustomerKeyRequired => super::encryption::sse::key_required(),
+        VaultError::CustomerKeyNotApplicable => super::encryption::sse::key_not_applicable(),
+        VaultError::WrongCustomerKey => super::encryption::sse::wrong_key(),
         VaultError::TooLarge => self::error(
             Code::EntityTooLarge,
             "Your proposed upload exceeds the maximum allowed size",
@@ -123,9 +123,11 @@ pub(super) fn from_vault(error: VaultError, resource: &str) -> S3Error {
             "InsufficientStorage",
             "No space is left on the server.",
         ),
-        VaultError::RootDisabled(root) => super::kms::disabled(&root.to_string()),
-        VaultError::RootPendingDeletion(root) => super::kms::pending_deletion(&root.to_string()),
-        VaultError::NoSuchRoot(root) => super::kms::no_such_root(*root),
+        VaultError::RootDisabled(root) => super::encryption::kms::disabled(&root.to_string()),
+        VaultError::RootPendingDeletion(root) => {
+            super::encryption::kms::pending_deletion(&root.to_string())
+        }
+        VaultError::NoSuchRoot(root) => super::encryption::kms::no_such_root(*root),
         VaultError::PlaintextNotAllowed(_) => self::error(
             Code::OperationAborted,
             "The bucket was closed for plain objects meanwhile. Please try again.",

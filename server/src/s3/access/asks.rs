@@ -7,11 +7,11 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Uri};
 use time::OffsetDateTime;
 
+use super::acl::{CANNED, GRANTS};
 use crate::listener::ConnInfo;
-use crate::s3::acl::{CANNED, GRANTS};
-use crate::s3::presigned;
-use crate::s3::query::pairs;
-use crate::s3::signing::{V2, V4};
+use crate::s3::wire::presigned;
+use crate::s3::wire::query::pairs;
+use crate::s3::wire::signing::{V2, V4};
 
 /// What a request says of itself.
 #[derive(Clone, Debug)]

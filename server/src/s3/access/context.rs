@@ -9,7 +9,7 @@ use super::Principal;
 use super::asks::Asks;
 use super::decide::Seen;
 use crate::policy::{Caller, Context, Key, Values};
-use crate::s3::query::decoded;
+use crate::s3::wire::query::decoded;
 use crate::users::Account;
 
 /// One question about one resource, to policies.

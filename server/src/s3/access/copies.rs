@@ -12,7 +12,7 @@ use super::{Access, Principal, Target, denied};
 use crate::policy::Action;
 use crate::s3::AppState;
 use crate::s3::errors::{error, invalid_argument};
-use crate::s3::tags::Tags;
+use crate::s3::facts::tags::Tags;
 use crate::service::Facts;
 
 /// Whether the operation reads another object: the header alone says nothing.

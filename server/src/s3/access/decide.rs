@@ -15,13 +15,13 @@
 
 use std::sync::Arc;
 
+use super::acl::{Acl, Asker, Permission};
 use super::context::RequestContext;
+use super::rules::{Ownership, Rules};
 use super::{Principal, denied};
 use crate::policy::{Action, Level, Request, Resource, Verdict};
-use crate::s3::acl::{Acl, Asker, Permission};
-use crate::s3::documents::At;
+use crate::s3::buckets::documents::At;
 use crate::s3::facts::Facts;
-use crate::s3::rules::{Ownership, Rules};
 use crate::users::{Account, Users};
 use s3s::S3Result;
 

@@ -14,7 +14,7 @@ use super::decide::{Outcome, Seen};
 use super::operations::{deleted, made};
 use super::{Access, Principal, Target, denied, told};
 use crate::policy::Action;
-use crate::s3::version;
+use crate::s3::facts::version;
 use crate::service::Facts;
 
 #[async_trait::async_trait]

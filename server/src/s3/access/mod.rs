@@ -4,6 +4,7 @@
 //! and headers say, and for operations whose body decides, once more with that. An operation gets
 //! a [`Principal`] only if it was let in, and works on the bucket that was decided on.
 
+pub(super) mod acl;
 mod asks;
 mod context;
 mod copies;
@@ -11,6 +12,8 @@ mod decide;
 mod hooks;
 mod operations;
 mod principal;
+pub(super) mod rules;
+pub(super) mod sharing;
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -29,14 +32,14 @@ use self::decide::{Outcome, Seen, decide};
 use self::operations::Needs;
 use self::principal::ByObject;
 pub(super) use self::principal::Principal;
+use self::rules::Rules;
 use super::AppState;
 use super::body::blocking;
-use super::documents::At;
+use super::buckets::documents::At;
 use super::errors::{error, from_vault};
 use super::facts::Facts as ObjectFacts;
+use super::facts::version;
 use super::post::FromForm;
-use super::rules::Rules;
-use super::version;
 use crate::config::Compat;
 use crate::listener::ConnInfo;
 use crate::policy::{Action, Level, Request, Resource};

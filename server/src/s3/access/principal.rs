@@ -7,13 +7,13 @@ use s3s::dto::{Initiator, Owner};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 use strongroom::store::Bucket;
 
+use super::acl::owner;
 use super::asks::Asks;
 use super::context::RequestContext;
 use super::decide::{Ground, Outcome, Seen, decide};
 use super::denied;
 use crate::policy::{Action, Caller};
-use crate::s3::acl::owner;
-use crate::s3::documents::At;
+use crate::s3::buckets::documents::At;
 use crate::s3::facts::Facts as ObjectFacts;
 use crate::users::{ANONYMOUS, User, Users};
 

@@ -2,6 +2,7 @@
 //! and the worker that carries them out ([`worker`]).
 
 pub(super) mod calendar;
+pub(super) mod config;
 pub(super) mod rules;
 mod worker;
 
@@ -10,13 +11,13 @@ use std::sync::Arc;
 use s3s::S3Result;
 
 use self::calendar::Calendar;
+use self::config::Lifecycle;
 use self::rules::{Place, Version};
 pub(crate) use self::worker::run;
 use super::AppState;
-use super::documents::At;
+use super::buckets::documents::At;
 use super::errors::escape;
 use super::facts::Facts;
-use super::lifecycle_config::Lifecycle;
 
 /// The days of a daemon.
 pub(super) fn calendar(state: &AppState) -> Calendar {

@@ -13,14 +13,14 @@ use strongroom::vault::{
 };
 
 use super::calendar::Calendar;
+use super::config::Lifecycle;
 use super::rules::{self, Place, Verdict, Version};
 use crate::daemon::Stop;
 use crate::s3::AppState;
-use crate::s3::archive;
 use crate::s3::facts::{Facts, now_ms};
-use crate::s3::lifecycle_config::Lifecycle;
-use crate::s3::lock;
-use crate::s3::restore::is_archive;
+use crate::s3::objects::archive;
+use crate::s3::objects::lock;
+use crate::s3::objects::restore::is_archive;
 
 /// Works until the daemon stops.
 pub(crate) async fn run(state: Arc<AppState>, mut stopped: Stop) {

@@ -10,8 +10,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::form::Fields;
+use crate::s3::encryption::sse::base64_decode;
 use crate::s3::errors::error;
-use crate::s3::sse::base64_decode;
 
 /// A policy document, whose signature is checked elsewhere.
 #[derive(Debug)]
@@ -267,7 +267,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::s3::sse::base64_encode;
+    use crate::s3::encryption::sse::base64_encode;
 
     const UNTIL: &str = "2030-01-02T03:04:05.000Z";
 

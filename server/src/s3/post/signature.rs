@@ -11,7 +11,7 @@ use super::form::{Fields, missing};
 use crate::config::Compat;
 use crate::s3::AppState;
 use crate::s3::errors::{error, invalid_argument};
-use crate::s3::signing::{self, V2, V4};
+use crate::s3::wire::signing::{self, V2, V4};
 use crate::users::Auth;
 
 /// Whose signature is good, and of which version.
