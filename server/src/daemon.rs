@@ -31,6 +31,7 @@ pub(crate) fn run(
         Metrics::install().map_err(|error| Failure::other(format!("metrics: {error}")))?;
     engine::check_locked_memory(config)?;
     let users = Arc::new(UserFile::open(&config.paths.users)?);
+    reload::tell_of_nobody(config, &users.now());
     let seen = Seen::of(&config.file);
     let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
     if tls.is_none() {

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
 use crate::s3::AppState;
+use crate::users::Users;
 
 /// A file that is read again when it changes.
 pub(crate) trait Watched: Send + Sync + 'static {
@@ -82,6 +83,7 @@ impl Watched for SettingsFile {
         let taken = Config::load(&self.path)
             .map_err(|error| error.to_string())
             .and_then(|config| {
+                tell_of_nobody(&config, &self.state.users.now());
                 let taken = self.state.kms.take(&config, self.state.vault.keyring());
                 taken.map_err(|error| error.to_string())
             });
@@ -93,6 +95,15 @@ impl Watched for SettingsFile {
             Err(error) => {
                 tracing::error!(%file, error, "the settings file cannot be used: not everything in it holds");
             }
+        }
+    }
+}
+
+/// A key whose users are misspelled is a key that nobody may use.
+pub(crate) fn tell_of_nobody(config: &Config, users: &Users) {
+    for key in &config.kms {
+        for name in key.users.iter().flatten().filter(|name| !users.knows(name)) {
+            tracing::warn!(root = key.root, user = %name, "[[kms]] users: the users file has nobody of that name");
         }
     }
 }

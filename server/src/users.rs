@@ -288,6 +288,12 @@ impl Users {
         Some(&self.by_access_key.get(access_key)?.user)
     }
 
+    /// Whether a user has that name, or it is what who does not sign is called.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        let mut known = self.by_access_key.values();
+        name == ANONYMOUS || known.any(|key| *key.user.identity.name == *name)
+    }
+
     /// The account of a name. One that is in no users file any more may still own buckets.
     pub(crate) fn account(&self, name: &str) -> Account {
         let known = self.accounts.get(name).cloned();

@@ -190,9 +190,10 @@ class States(Case):
         which = {"Bucket": BUCKET, "Key": "private"}
         upload = other.create_multipart_upload(Bucket=BUCKET, Key="parts", **KMS)["UploadId"]
         enabled = 'aliases = ["aws/s3", "dev"]'
-        changed = f'{enabled}\nusers = ["root"]'
+        changed = f'{enabled}\nusers = ["root", "nobody"]'
         self.configure(enabled, changed)
         try:
+            self.assertEqual(daemon.log_text().count("the users file has nobody of that name"), 1)
             s3.put_object(**which, Body=b"x", **KMS)
             self.assertEqual(s3.get_object(**which)["Body"].read(), b"x")
             other.put_object(Bucket=BUCKET, Key="k", Body=b"x")

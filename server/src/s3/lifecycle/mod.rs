@@ -1,4 +1,4 @@
-//! Lifecycle of objects: what the rules of a bucket say ([`rules`]), by which days ([`calendar`]),
+//! Lifecycle of objects: what the rules of a bucket say ([`rules`]), by which days ([`mod@calendar`]),
 //! and the worker that carries them out ([`worker`]).
 
 pub(super) mod calendar;
