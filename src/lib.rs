@@ -12,7 +12,7 @@
 //! them, usable alone: [`object`], sealed streams and files under a key of the caller's; [`format`](mod@format), the bytes;
 //! [`cipher`], the kernels. Arrows between the modules point down only.
 //!
-//! Features: `hsm` (PKCS#11), `vault` (the second door, with SQLite) and `mmap` are on; `gcm` builds suite 2, AES-256-GCM,
+//! Features: `hsm` (PKCS#11) and `vault` (the second door, with SQLite) are on; `gcm` builds suite 2, AES-256-GCM,
 //! in; `conformance` gives the test suites that a store or a key of one's own must pass.
 
 pub mod audit;
