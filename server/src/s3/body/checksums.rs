@@ -10,7 +10,7 @@ use strongroom::keys::Mode;
 
 use crate::s3::encryption::sse::{base64_decode, base64_encode, header};
 use crate::s3::errors::{custom, error, with_detail};
-use crate::s3::facts::has_md5_etag;
+use crate::s3::facts::{has_md5_etag, hex};
 use crate::s3::wire::announced;
 
 /// Sealed attribute: the MD5 of the content, 16 bytes.
@@ -517,7 +517,7 @@ fn bad_md5(announced: &[u8], as_given: bool, md5: Option<[u8; 16]>) -> S3Error {
     let expected = if as_given {
         base64_encode(announced)
     } else {
-        announced.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(announced)
     };
     let calculated = md5.map(|md5| base64_encode(&md5)).unwrap_or_default();
     with_detail(

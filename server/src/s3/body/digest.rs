@@ -15,6 +15,7 @@ use super::checksums::BodyChecks;
 use super::wrong_sha256;
 use crate::s3::encryption::sse::header;
 use crate::s3::errors::{error, with_detail};
+use crate::s3::facts::hex;
 
 /// Why a body was refused, once it is known.
 #[derive(Clone, Default)]
@@ -83,11 +84,7 @@ fn compare(sha256: Option<(Sha256, String)>) -> S3Result<()> {
     let Some((sha256, signed)) = sha256 else {
         return Ok(());
     };
-    let computed: String = sha256
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let computed = hex(&sha256.finalize());
     if computed == signed {
         return Ok(());
     }

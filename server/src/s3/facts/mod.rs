@@ -188,7 +188,8 @@ pub(super) fn strong(etag: &str) -> ETag {
     ETag::Strong(etag.to_owned())
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Digests as S3 writes most of them.
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -22,7 +22,7 @@ use crate::s3::encryption::sse::{self, CustomerKey, customer_fields, source_cust
 use crate::s3::encryption::{Reply, set_encryption};
 use crate::s3::errors::{error, from_vault, invalid_argument};
 use crate::s3::facts::version;
-use crate::s3::facts::{Facts, has_md5_etag, strong};
+use crate::s3::facts::{Facts, has_md5_etag, hex, strong};
 use crate::s3::lifecycle::Dates;
 use crate::s3::multipart::{MOST_PARTS, UploadAttrs, upload_id};
 use crate::s3::objects::conditions::ReadConditions;
@@ -478,7 +478,7 @@ fn part_etag(mode: Mode, md5: Option<[u8; 16]>, salt: &[u8; 32]) -> String {
     let value = md5
         .filter(|_| has_md5_etag(mode))
         .unwrap_or_else(|| Md5::digest(salt).into());
-    value.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&value)
 }
 
 pub(in crate::s3) fn part_number(number: i32) -> S3Result<u32> {

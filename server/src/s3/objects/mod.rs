@@ -295,23 +295,7 @@ pub(super) async fn get_object(
         mut input, headers, ..
     } = request;
     let customer = customer_fields!(input);
-    let read = Read {
-        key: input.key,
-        version: input.version_id,
-        conditions: ReadConditions {
-            if_match: input.if_match,
-            if_none_match: input.if_none_match,
-            if_modified_since: input.if_modified_since,
-            if_unmodified_since: input.if_unmodified_since,
-        },
-        sums: Asked::new(
-            input.checksum_mode.as_ref(),
-            input.range.as_ref(),
-            input.part_number,
-        ),
-        range: input.range,
-        part: input.part_number,
-    };
+    let read = asked!(input);
     let customer = sse::customer_key(customer);
     let (found, reader) = read.open(state, &principal, &headers, customer).await?;
     let mut output = GetObjectOutput::default();
@@ -339,23 +323,7 @@ pub(super) async fn head_object(
         mut input, headers, ..
     } = request;
     let customer = customer_fields!(input);
-    let read = Read {
-        key: input.key,
-        version: input.version_id,
-        conditions: ReadConditions {
-            if_match: input.if_match,
-            if_none_match: input.if_none_match,
-            if_modified_since: input.if_modified_since,
-            if_unmodified_since: input.if_unmodified_since,
-        },
-        sums: Asked::new(
-            input.checksum_mode.as_ref(),
-            input.range.as_ref(),
-            input.part_number,
-        ),
-        range: input.range,
-        part: input.part_number,
-    };
+    let read = asked!(input);
     let customer = sse::customer_key(customer);
     let found = read.head(state, &principal, &headers, customer).await?;
     let mut output = HeadObjectOutput::default();
@@ -418,6 +386,30 @@ macro_rules! describe {
     };
 }
 use describe;
+
+/// What the input of a GET or HEAD asks for; both have the same fields.
+macro_rules! asked {
+    ($input:ident) => {
+        Read {
+            key: $input.key,
+            version: $input.version_id,
+            conditions: ReadConditions {
+                if_match: $input.if_match,
+                if_none_match: $input.if_none_match,
+                if_modified_since: $input.if_modified_since,
+                if_unmodified_since: $input.if_unmodified_since,
+            },
+            sums: Asked::new(
+                $input.checksum_mode.as_ref(),
+                $input.range.as_ref(),
+                $input.part_number,
+            ),
+            range: $input.range,
+            part: $input.part_number,
+        }
+    };
+}
+use asked;
 
 /// What a GET or HEAD asks for.
 struct Read {

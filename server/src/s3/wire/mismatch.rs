@@ -18,6 +18,7 @@ use super::signing::{AMZ_DATE, V4, WEEK};
 use crate::s3::body::frames::Last;
 use crate::s3::encryption::sse::{self, header};
 use crate::s3::errors::escape;
+use crate::s3::facts::hex;
 
 /// Largest body that is held to tell its digest, in bytes.
 const LARGEST_HELD: u64 = 64 << 10;
@@ -203,13 +204,13 @@ impl Signed {
             element("AWSAccessKeyId", credential.access_key_id),
             element("StringToSign", &to_sign),
             element("SignatureProvided", &given),
-            element("StringToSignBytes", &hex(&to_sign)),
+            element("StringToSignBytes", &bytes_of(&to_sign)),
         ]
         .concat();
         // A key is never told again, not even to who sent it.
         if !names.iter().any(|name| sse::is_key(name)) {
             elements.push_str(&element("CanonicalRequest", &canonical));
-            elements.push_str(&element("CanonicalRequestBytes", &hex(&canonical)));
+            elements.push_str(&element("CanonicalRequestBytes", &bytes_of(&canonical)));
         }
         Some(elements)
     }
@@ -223,9 +224,7 @@ impl Signed {
                 found.push((*name, value.to_str().ok()?));
             }
             if found.len() == before {
-                // In HTTP/2 the host stands elsewhere.
-                let authority = self.uri.authority().filter(|_| *name == "host")?;
-                found.push((*name, authority.as_str()));
+                return None;
             }
         }
         Some(found)
@@ -273,8 +272,7 @@ fn sha256(body: &[Bytes]) -> String {
     for bytes in body {
         sha256.update(bytes);
     }
-    let digest = sha256.finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&sha256.finalize())
 }
 
 fn element(name: &str, text: &str) -> String {
@@ -283,7 +281,7 @@ fn element(name: &str, text: &str) -> String {
 }
 
 /// The bytes of a text, as S3 writes them.
-fn hex(text: &str) -> String {
+fn bytes_of(text: &str) -> String {
     let bytes: Vec<_> = text.bytes().map(|byte| format!("{byte:02x}")).collect();
     bytes.join(" ")
 }
